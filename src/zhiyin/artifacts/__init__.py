@@ -1,0 +1,1 @@
+"""Write, verify, publish and load a trained system."""

@@ -1,0 +1,1 @@
+"""Types, protocols and errors that every stage shares; imports numpy and nothing heavier."""

@@ -1,0 +1,13 @@
+"""Names for the array types that appear in signatures."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatMatrix: TypeAlias = NDArray[np.floating[Any]]
+FloatVector: TypeAlias = NDArray[np.floating[Any]]
+IntMatrix: TypeAlias = NDArray[np.int64]
+IntVector: TypeAlias = NDArray[np.int64]
+BoolVector: TypeAlias = NDArray[np.bool_]
+TextVector: TypeAlias = NDArray[np.object_]

@@ -1,0 +1,108 @@
+"""What can be recommended, and what is known of the people: columnar, aligned by row."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+
+from zhiyin.core.arrays import BoolVector, FloatVector, IntVector, TextVector
+from zhiyin.core.errors import InputError
+from zhiyin.core.events import MISSING_TIME, text
+
+ITEM_COLUMNS = (
+    "item_id",
+    "title",
+    "description",
+    "categories",
+    "price",
+    "image",
+    "audio",
+    "available_from",
+    "available",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """`n` items. Every column has one row an item.
+
+    categories: object array of tuples of `str`. price: float64, NaN where unknown.
+    available_from: int64 epoch milliseconds or `MISSING_TIME`. attributes: further named text columns.
+    """
+
+    item_id: TextVector
+    title: TextVector
+    description: TextVector
+    categories: TextVector
+    price: FloatVector
+    image: TextVector
+    audio: TextVector
+    available_from: IntVector
+    available: BoolVector
+    attributes: Mapping[str, TextVector] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in (*ITEM_COLUMNS[1:], *self.attributes):
+            column = self.attributes[name] if name in self.attributes else getattr(self, name)
+            if len(column) != len(self.item_id):
+                raise InputError(f"catalogue column {name!r} has {len(column)} rows for {len(self.item_id)} items")
+
+    def __len__(self) -> int:
+        return len(self.item_id)
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        item_id: Sequence[str],
+        title: Sequence[str | None] | None = None,
+        description: Sequence[str | None] | None = None,
+        categories: Sequence[Sequence[str]] | None = None,
+        price: Sequence[float] | None = None,
+        image: Sequence[str | None] | None = None,
+        audio: Sequence[str | None] | None = None,
+        available_from: Sequence[int] | None = None,
+        available: Sequence[bool] | None = None,
+        attributes: Mapping[str, Sequence[str | None]] | None = None,
+    ) -> Self:
+        """A catalogue from plain sequences; a column left out is missing (and every item available)."""
+        n = len(item_id)
+        empty: list[str | None] = [None] * n
+        groups = np.empty(n, dtype=object)
+        for row in range(n):
+            groups[row] = tuple(categories[row]) if categories is not None else ()
+        return cls(
+            item_id=text(item_id),
+            title=text(title if title is not None else empty),
+            description=text(description if description is not None else empty),
+            categories=groups,
+            price=np.full(n, np.nan) if price is None else np.asarray(price, np.float64),
+            image=text(image if image is not None else empty),
+            audio=text(audio if audio is not None else empty),
+            available_from=np.full(n, MISSING_TIME, np.int64)
+            if available_from is None
+            else np.asarray(available_from, np.int64),
+            available=np.ones(n, np.bool_) if available is None else np.asarray(available, np.bool_),
+            attributes={name: text(column) for name, column in (attributes or {}).items()},
+        )
+
+    def take(self, rows: IntVector) -> Self:
+        """The items at `rows`, in that order."""
+        columns = {name: getattr(self, name)[rows] for name in ITEM_COLUMNS}
+        return type(self)(**columns, attributes={k: v[rows] for k, v in self.attributes.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Users:
+    """`n` people and what they told of themselves. attributes: named text columns, `None` where unknown."""
+
+    user_id: TextVector
+    attributes: Mapping[str, TextVector] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.user_id)
+
+    @classmethod
+    def build(cls, *, user_id: Sequence[str], attributes: Mapping[str, Sequence[str | None]] | None = None) -> Self:
+        return cls(text(user_id), {name: text(column) for name, column in (attributes or {}).items()})

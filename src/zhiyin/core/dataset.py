@@ -1,0 +1,85 @@
+"""A prepared data set: what models are fitted on and evaluated against."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
+from zhiyin.core.catalog import Catalog
+from zhiyin.core.histories import Histories, History
+from zhiyin.core.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Attributes as numbers. names: one a column of `matrix` (rows, columns), float32."""
+
+    names: tuple[str, ...]
+    matrix: FloatMatrix
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """Everything a model may know of one user when it is asked. A new event needs no retraining.
+
+    now: epoch ms as of which the question is put. user_features: (f,) as in `Dataset.user_features`, or None.
+    """
+
+    history: History
+    now: int
+    user_features: FloatVector | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Histories over two vocabularies, with the features of both sides.
+
+    catalog: aligned with `items`. content: encoder name -> (n_items, dim) vectors, zero rows where an item
+    has no content. rating_scale: lowest and highest rating, None where the data has none.
+    now: epoch ms of the last known event. fingerprint: sha256 over content and settings.
+    """
+
+    users: Vocabulary
+    items: Vocabulary
+    histories: Histories
+    catalog: Catalog
+    user_features: Features
+    item_features: Features
+    content: Mapping[str, FloatMatrix]
+    rating_scale: tuple[float, float] | None
+    now: int
+    fingerprint: str
+
+    def query(self, user: int) -> Query:
+        """The question that stands at the end of `user`'s history."""
+        return Query(self.histories.of(user), self.now, self.features_of(user))
+
+    def features_of(self, user: int) -> FloatVector | None:
+        return self.user_features.matrix[user] if self.user_features.names else None
+
+
+@dataclass(frozen=True, eq=False)
+class Holdout:
+    """Questions with known answers. Row `i`: `queries[i]` is all that may be known of user `users[i]`.
+
+    targets: per query (t,) the item rows the user went on to, in the order of time, none of them in the
+    query's history unless repeats count. ratings: per query (t,) or NaN. seen: per query, rows that a list
+    must not hold.
+    """
+
+    name: str
+    users: IntVector
+    queries: tuple[Query, ...]
+    targets: tuple[IntVector, ...]
+    ratings: tuple[FloatVector, ...]
+    seen: tuple[IntVector, ...]
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """What a model may be fitted on, and the questions put to it afterwards."""
+
+    train: Dataset
+    holdout: Holdout

@@ -1,0 +1,32 @@
+"""The errors a user can meet. Each message names what was wrong, where, and what to do."""
+
+
+class ZhiyinError(Exception):
+    """Base of every error raised on purpose."""
+
+
+class InputError(ZhiyinError):
+    """A file, row, field or argument cannot be used as it is."""
+
+
+class ConfigError(ZhiyinError):
+    """A setting is unknown or out of range."""
+
+
+class StoreError(ZhiyinError):
+    """The store cannot be opened, read or written."""
+
+
+class ArtifactError(ZhiyinError):
+    """A trained system is missing, damaged or of another format version."""
+
+
+class NotFoundError(ZhiyinError):
+    """The named thing does not exist."""
+
+
+class MissingExtraError(ZhiyinError):
+    """A feature needs an optional dependency that is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs an optional dependency: pip install 'zhiyin[{extra}]'")

@@ -1,0 +1,218 @@
+"""Protocols of models, encoders and training."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zhiyin.core.arrays import FloatMatrix, FloatVector, IntMatrix, IntVector
+from zhiyin.core.dataset import Dataset, Query
+from zhiyin.core.results import Contributions
+
+Candidates: TypeAlias = IntVector | IntMatrix
+"""Item rows to score: (c,) shared by all queries, or (n, c) one line a query."""
+
+Parameters: TypeAlias = Mapping[str, NDArray[Any]]
+
+
+class Progress(Protocol):
+    """Told of the course of a training; must not influence it."""
+
+    def epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None: ...
+
+    def batch(self, done: int, total: int, loss: float) -> None: ...
+
+
+class Silent:
+    """Progress for nobody."""
+
+    def epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        return
+
+    def batch(self, done: int, total: int, loss: float) -> None:
+        return
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a gradient model is trained for; every loss reduces to one number a user.
+
+    loss: "mse" | "bce" | "bpr" | "cross-entropy". negatives: sampled items a position, 0 scores every item.
+    log_q: correct sampled logits by the log of the sampling probability.
+    """
+
+    loss: Literal["mse", "bce", "bpr", "cross-entropy"]
+    negatives: int = 0
+    log_q: bool = False
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast. learning_rate for AdamW; patience in epochs, 0 trains all `epochs`."""
+
+    epochs: int
+    batch_users: int
+    learning_rate: float
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    patience: int = 0
+    warmup: int = 0
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A batch scored. Tensors (torch): `owner` (p,) the place of each position's user in the batch.
+
+    mse: scores (p,) against target (p,) floats. Full scoring: scores (p, n_items) against target (p,) rows.
+    Sampled: scores (p, 1 + negatives), the positive first; target is all zeros.
+    """
+
+    scores: Any
+    target: Any
+    owner: Any
+    regulariser: Any = None
+
+
+@runtime_checkable
+class TrainingTask(Protocol):
+    """What a gradient model hands to a trainer, which knows nothing of the model."""
+
+    module: Any
+    objective: Objective
+    schedule: Schedule
+    users: IntVector
+    item_counts: FloatVector
+
+    def batch(self, users: IntVector, generator: np.random.Generator) -> Any:
+        """Tensors for these users."""
+        ...
+
+    def outputs(self, batch: Any, negatives: Any | None) -> Outputs:
+        """Scores of the batch; `negatives` (k,) shared item rows, None where all items are scored."""
+        ...
+
+    def validate(self) -> float | None:
+        """The figure that early stopping watches, higher is better; None where there is nothing to watch."""
+        ...
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """How a fit went. settled: settings that a refit on more data should use (the epoch that was best).
+
+    history: one mapping an epoch, with "loss" and, where validated, "validation".
+    """
+
+    settled: Mapping[str, Any] = field(default_factory=dict)
+    history: tuple[Mapping[str, float], ...] = ()
+
+
+class Trainer(Protocol):
+    def run(self, task: TrainingTask, run: "Run") -> FitReport: ...
+
+
+class Statistics(Protocol):
+    """Sums over users of a contribution of bounded norm, for models in closed form."""
+
+    def sum(self, users: IntVector, per_users: Callable[[IntVector], Any], bound: float) -> Any:
+        """`per_users(rows)` is the contribution of those users together; anything that adds up (dense or sparse)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """What surrounds a fit without being a setting of the model.
+
+    validate: the figure of a candidate model on validation data, higher is better. checkpoints: a folder in
+    which an interrupted fit finds its place again.
+    """
+
+    trainer: Trainer
+    statistics: Statistics
+    seed: int = 0
+    device: str = "cpu"
+    progress: Progress = field(default_factory=Silent)
+    validate: Callable[["Model"], float] | None = None
+    checkpoints: Path | None = None
+
+
+class Model(Protocol):
+    """Scores items for queries.
+
+    `Config` is a frozen pydantic model, `config` an instance of it. A model is made by `Model(config)`, then
+    fitted or given parameters; asking earlier raises `ArtifactError`.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[Any]]
+    config: Any
+
+    def __init__(self, config: Any) -> None: ...
+
+    def fit(self, data: Dataset, run: Run) -> FitReport: ...
+
+    def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
+        """(queries, items) or (queries, candidates); higher is better, finite; seen items are scored like others."""
+        ...
+
+    def parameters(self) -> Parameters: ...
+
+    def load_parameters(self, parameters: Parameters) -> None: ...
+
+
+@runtime_checkable
+class RatingModel(Protocol):
+    def predict_ratings(self, queries: Sequence[Query], candidates: Candidates) -> FloatMatrix:
+        """(queries, candidates) expected ratings, within the data's scale."""
+        ...
+
+
+@runtime_checkable
+class AdditiveModel(Protocol):
+    """A model whose score is a sum over the events of the history."""
+
+    def contributions(self, query: Query, items: IntVector) -> Contributions: ...
+
+
+@runtime_checkable
+class VectorModel(Protocol):
+    def query_vectors(self, queries: Sequence[Query]) -> FloatMatrix: ...
+
+    def item_vectors(self) -> FloatMatrix: ...
+
+
+@runtime_checkable
+class TunableModel(Protocol):
+    """search: settings worth trying on validation data, each over the defaults."""
+
+    search: ClassVar[tuple[Mapping[str, Any], ...]]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an encoder reads of one item; a modality that is absent is None."""
+
+    text: str | None = None
+    image: str | None = None
+    audio: str | None = None
+
+
+class Encoder(Protocol):
+    name: ClassVar[str]
+    modalities: frozenset[str]
+    dim: int
+    fingerprint: str
+
+    def encode(self, contents: Sequence[Content]) -> FloatMatrix:
+        """(n, dim) float32, unit length; zeros where an item has nothing to read."""
+        ...
+
+
+def gather(scores: FloatMatrix, candidates: Candidates | None) -> FloatMatrix:
+    """The columns of full `scores` (n, items) that `candidates` name."""
+    if candidates is None:
+        return scores
+    return scores[:, candidates] if candidates.ndim == 1 else np.take_along_axis(scores, candidates, axis=1)

@@ -1,0 +1,103 @@
+"""Protocols of storage. A store is opened for one tenant: the handle carries it, no query can leave it out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NewType, Protocol
+
+from zhiyin.core.arrays import FloatVector, IntVector, TextVector
+from zhiyin.core.catalog import Catalog, Users
+from zhiyin.core.events import Events
+
+Cursor = NewType("Cursor", int)
+"""A place in the event log: everything up to and including this sequence number has been read."""
+
+
+@dataclass(frozen=True)
+class AppendReport:
+    """added: events that are new; known: events whose id the log already held, left as they were."""
+
+    added: int
+    known: int
+
+
+@dataclass(frozen=True)
+class ErasureReport:
+    """Rows removed, by table."""
+
+    removed: dict[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Impressions:
+    """What was shown, where, with which propensity: one row an item of a served list."""
+
+    recommendation_id: TextVector
+    user_id: TextVector
+    item_id: TextVector
+    position: IntVector
+    score: FloatVector
+    propensity: FloatVector
+    rung: TextVector
+    manifest_id: TextVector
+    timestamp: IntVector
+
+    def __len__(self) -> int:
+        return len(self.user_id)
+
+
+class EventStore(Protocol):
+    def append(self, events: Events) -> AppendReport:
+        """Durable when it returns; idempotent by event_id. An event without an id is given one."""
+        ...
+
+    def read(self, since: Cursor | None = None) -> Iterator[Events]:
+        """Batches in the order of the log, each at most some tens of thousands of rows."""
+        ...
+
+    def history(self, user_id: str, limit: int) -> Events:
+        """The user's latest `limit` events, oldest first."""
+        ...
+
+    def last_sequence(self) -> int:
+        """The sequence number of the latest event, 0 when there is none."""
+        ...
+
+    def user_counts(self, limit: int, prefix: str = "") -> list[tuple[str, int]]:
+        """Known users whose id starts with `prefix`, with their number of events, most active first."""
+        ...
+
+    def erase(self, user_id: str) -> ErasureReport: ...
+
+
+class CatalogStore(Protocol):
+    def upsert(self, catalog: Catalog) -> int:
+        """Adds or replaces items; the number of rows written."""
+        ...
+
+    def read(self) -> Catalog: ...
+
+
+class UserStore(Protocol):
+    def upsert(self, users: Users) -> int: ...
+
+    def read(self) -> Users: ...
+
+
+class ImpressionStore(Protocol):
+    def log(self, impressions: Impressions) -> int: ...
+
+    def read(self, recommendation_id: str) -> Impressions: ...
+
+
+class Stores(Protocol):
+    """Everything one tenant keeps at one URL."""
+
+    events: EventStore
+    catalog: CatalogStore
+    users: UserStore
+    impressions: ImpressionStore
+
+    def close(self) -> None: ...
+
+
+Ids = Sequence[str]

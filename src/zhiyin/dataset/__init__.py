@@ -1,0 +1,1 @@
+"""B: vocabularies, sequences, features and splits."""

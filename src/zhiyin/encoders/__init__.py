@@ -1,0 +1,1 @@
+"""C: item texts become vectors, cached by content."""

@@ -1,0 +1,1 @@
+"""F: metrics, intervals, comparisons and the report."""

@@ -1,0 +1,1 @@
+"""D: the models, each a file."""

@@ -1,0 +1,1 @@
+"""G: eligibility and exact top-N."""

@@ -1,0 +1,1 @@
+"""A: the event log, the catalogue, the users and the impressions, in SQLite."""

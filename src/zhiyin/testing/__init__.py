@@ -1,0 +1,1 @@
+"""Conformance suites and synthetic data, for plug-in authors too."""

@@ -1,0 +1,1 @@
+"""E: the loop, losses, samplers and statistics."""

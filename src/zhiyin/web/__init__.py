@@ -1,0 +1,1 @@
+"""H: the HTTP API and the page."""
