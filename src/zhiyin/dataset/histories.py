@@ -1,0 +1,81 @@
+"""Events become histories: one rule for training and for serving."""
+
+import numpy as np
+
+from zhiyin.core.arrays import BoolVector, FloatVector, IntVector
+from zhiyin.core.events import Events
+from zhiyin.core.histories import Histories, History
+from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
+from zhiyin.dataset.settings import PreparationSettings
+
+
+def ratings_of(events: Events) -> FloatVector:
+    """(n,) float32: the value of each rating, NaN for every other kind of event."""
+    return np.where(events.event == "rating", events.value, np.nan).astype(np.float32)
+
+
+def rating_scale_of(events: Events, settings: PreparationSettings) -> tuple[float, float] | None:
+    """Lowest and highest rating: as set, else as found; None where nobody rated."""
+    if settings.rating_scale is not None:
+        return settings.rating_scale
+    ratings = ratings_of(events)
+    known = ratings[~np.isnan(ratings)]
+    return (float(known.min()), float(known.max())) if len(known) else None
+
+
+def weights_of(events: Events, settings: PreparationSettings, rating_scale: tuple[float, float] | None) -> FloatVector:
+    """(n,) float32: what each event says of preference, by the rule of its kind."""
+    kinds, inverse = np.unique(events.event.astype(str), return_inverse=True)
+    rules = [settings.rule(str(kind)) for kind in kinds]
+    weights = np.array([rule.weight for rule in rules], np.float64)[inverse]
+    per_value = np.array([rule.per_value for rule in rules], np.bool_)[inverse]
+    weights = np.where(per_value & ~np.isnan(events.value), weights * events.value, weights)
+    if settings.rating_rule == "scale" and rating_scale is not None:
+        low, high = rating_scale
+        ratings = ratings_of(events)
+        scaled = 2 * (ratings - low) / max(high - low, 1e-9) - 1
+        weights = np.where(np.isnan(ratings), weights, weights * scaled)
+    return weights.astype(np.float32)
+
+
+def seen_mask(events: Events, settings: PreparationSettings) -> BoolVector:
+    """(n,) whether each event makes its item known to the user."""
+    kinds, inverse = np.unique(events.event.astype(str), return_inverse=True)
+    return np.array([settings.rule(str(kind)).seen for kind in kinds], np.bool_)[inverse]
+
+
+def in_order(events: Events) -> Events:
+    """Events by time; the log's own order settles ties and stands in where times are missing."""
+    return events.take(np.lexsort((events.sequence, events.timestamp)))
+
+
+def history_of(
+    events: Events,
+    items: Vocabulary,
+    settings: PreparationSettings,
+    rating_scale: tuple[float, float] | None,
+) -> History:
+    """One user's `events` as a history of at most `settings.history_limit` known items."""
+    ordered = in_order(events)
+    rows = items.rows(ordered.item_id)
+    weights = weights_of(ordered, settings, rating_scale)
+    keep = (rows != UNKNOWN) & (weights != 0)
+    history = History(rows[keep], weights[keep], ratings_of(ordered)[keep], ordered.timestamp[keep])
+    return history.last(settings.history_limit)
+
+
+def histories_of(
+    events: Events,
+    users: Vocabulary,
+    items: Vocabulary,
+    settings: PreparationSettings,
+    rating_scale: tuple[float, float] | None,
+) -> Histories:
+    """Every user's events; rows follow the two vocabularies, events of others are left out."""
+    user_rows, item_rows = users.rows(events.user_id), items.rows(events.item_id)
+    weights = weights_of(events, settings, rating_scale)
+    keep = np.flatnonzero((user_rows != UNKNOWN) & (item_rows != UNKNOWN) & (weights != 0))
+    order = keep[np.lexsort((events.sequence[keep], events.timestamp[keep], user_rows[keep]))]
+    counts = np.bincount(user_rows[order], minlength=len(users))
+    indptr: IntVector = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return Histories(indptr, item_rows[order], weights[order], ratings_of(events)[order], events.timestamp[order])

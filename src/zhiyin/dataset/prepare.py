@@ -1,0 +1,104 @@
+"""From the log, the catalogue and the users to a `Dataset`."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from zhiyin.core.arrays import FloatMatrix, TextVector
+from zhiyin.core.catalog import Catalog, Users
+from zhiyin.core.dataset import Dataset
+from zhiyin.core.errors import InputError
+from zhiyin.core.events import MISSING_TIME, Events
+from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
+from zhiyin.dataset.features import item_features, user_features
+from zhiyin.dataset.histories import histories_of, rating_scale_of, weights_of
+from zhiyin.dataset.settings import PreparationSettings
+
+
+def prepare(
+    events: Events,
+    catalog: Catalog,
+    users: Users,
+    settings: PreparationSettings,
+    encode: Callable[[Catalog], Mapping[str, FloatMatrix]],
+) -> Dataset:
+    """A data set over every user and item that meets the minimum counts, and every item of the catalogue.
+
+    Raises `InputError` where no event is left to learn from.
+    """
+    scale = rating_scale_of(events, settings)
+    counted = events.take(weights_of(events, settings, scale) != 0)
+    kept_items = _frequent(counted.item_id, settings.min_item_events)
+    if settings.min_item_events > 1:
+        counted = counted.take(np.isin(counted.item_id.astype(str), kept_items.astype(str)))
+    user_vocabulary = Vocabulary(_frequent(counted.user_id, settings.min_user_events))
+    if not len(user_vocabulary):
+        raise InputError("no events are left to learn from: import some, or lower the minimum counts")
+    known = dict.fromkeys(kept_items)
+    item_vocabulary = Vocabulary(dict.fromkeys([*known, *sorted(set(catalog.item_id) - set(known))]))
+    aligned = align(catalog, item_vocabulary)
+    histories = histories_of(counted, user_vocabulary, item_vocabulary, settings, scale)
+    times = histories.timestamps[histories.timestamps != MISSING_TIME]
+    return Dataset(
+        users=user_vocabulary,
+        items=item_vocabulary,
+        histories=histories,
+        catalog=aligned,
+        user_features=user_features(users, user_vocabulary),
+        item_features=item_features(aligned),
+        content=encode(aligned),
+        rating_scale=scale,
+        now=int(times.max()) if len(times) else 0,
+        fingerprint=fingerprint(counted, aligned, users, settings),
+    )
+
+
+def align(catalog: Catalog, items: Vocabulary) -> Catalog:
+    """The catalogue in the order of `items`; an item it does not describe has empty columns and is available."""
+    places = Vocabulary(catalog.item_id).rows(items.ids)
+    if (places != UNKNOWN).all():
+        return catalog.take(places)
+    bare = [identifier for identifier, place in zip(items.ids, places, strict=True) if place == UNKNOWN]
+    missing: list[str | None] = [None] * len(bare)
+    filler = Catalog.build(item_id=bare, attributes=dict.fromkeys(catalog.attributes, missing))
+    whole = Catalog(
+        **{
+            name: np.concatenate([getattr(catalog, name), getattr(filler, name)])
+            for name in (
+                "item_id",
+                "title",
+                "description",
+                "categories",
+                "price",
+                "image",
+                "audio",
+                "available_from",
+                "available",
+            )
+        },
+        attributes={
+            name: np.concatenate([column, filler.attributes[name]]) for name, column in catalog.attributes.items()
+        },
+    )
+    return whole.take(Vocabulary(whole.item_id).rows(items.ids))
+
+
+def fingerprint(events: Events, catalog: Catalog, users: Users, settings: PreparationSettings) -> str:
+    """sha256 (hex) over everything that shapes the data set."""
+    digest = hashlib.sha256(settings.model_dump_json().encode())
+    for column in (events.user_id, events.item_id, events.event, catalog.item_id, catalog.title, users.user_id):
+        digest.update("\x1f".join(str(value) for value in column).encode())
+        digest.update(b"\x1e")
+    for values in (catalog.description, catalog.categories, *catalog.attributes.values(), *users.attributes.values()):
+        digest.update("\x1f".join(str(value) for value in values).encode())
+        digest.update(b"\x1e")
+    digest.update(np.ascontiguousarray(events.value).tobytes())
+    digest.update(np.ascontiguousarray(events.timestamp).tobytes())
+    return digest.hexdigest()
+
+
+def _frequent(ids: TextVector, minimum: int) -> TextVector:
+    values, counts = np.unique(ids.astype(str), return_counts=True)
+    kept: TextVector = values[counts >= minimum].astype(object)
+    return kept

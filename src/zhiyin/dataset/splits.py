@@ -1,0 +1,103 @@
+"""Honest divisions of a data set: by time, leave-one-out, folds of ratings, held-out users and items."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from zhiyin.core.arrays import BoolVector, IntVector
+from zhiyin.core.dataset import Dataset, Holdout, Query, Split
+from zhiyin.core.errors import InputError
+from zhiyin.core.events import MISSING_TIME
+
+
+def time_split(data: Dataset, start: float, end: float = 1.0, keep_seen: bool = False) -> Split:
+    """Train on the events before the quantile `start` of all event times; ask about those up to `end`.
+
+    Users need a history before the cut. Raises `InputError` where times are missing or all alike.
+    """
+    times = data.histories.timestamps
+    if not len(times) or (times == MISSING_TIME).any():
+        raise InputError("a split by time needs a timestamp on every event; choose leave-one-out instead")
+    low, high = (int(np.quantile(times, q, method="lower")) for q in (start, end))
+    before = times < low
+    asked = (times >= low) & ((times < high) if end < 1 else True)
+    if not before.any() or not asked.any():
+        raise InputError("the events cannot be divided by time: too few distinct timestamps")
+    return _divide(data, "time", before, asked, now=low, keep_seen=keep_seen)
+
+
+def leave_one_out_split(data: Dataset, which: str = "test", keep_seen: bool = False) -> Split:
+    """The last event of each user is the question of "test", the last but one that of "validation".
+
+    Users with fewer than three events only train.
+    """
+    positions = np.arange(len(data.histories.items)) - np.repeat(data.histories.indptr[:-1], data.histories.lengths)
+    from_end = np.repeat(data.histories.lengths, data.histories.lengths) - 1 - positions
+    enough = np.repeat(data.histories.lengths >= 3, data.histories.lengths)
+    distance = {"test": 0, "validation": 1}[which]
+    asked = enough & (from_end == distance)
+    before = ~enough | (from_end > distance)
+    if not asked.any():
+        raise InputError("leave-one-out needs users with at least three events; there is none")
+    return _divide(data, "leave-one-out", before, asked, now=data.now, keep_seen=keep_seen)
+
+
+def fold_splits(data: Dataset, folds: int, seed: int) -> Iterator[Split]:
+    """`folds` random divisions of the rated events, each rating asked about once."""
+    rated = np.flatnonzero(~np.isnan(data.histories.ratings))
+    if len(rated) < folds:
+        raise InputError(f"{folds} folds need at least {folds} ratings; the data has {len(rated)}")
+    label = np.full(len(data.histories.items), -1)
+    label[rated] = np.random.default_rng(seed).permutation(len(rated)) % folds
+    for fold in range(folds):
+        asked = label == fold
+        yield _divide(data, f"fold {fold + 1} of {folds}", ~asked, asked, now=data.now, keep_seen=True)
+
+
+def user_holdout_split(data: Dataset, share: float, seed: int, keep_seen: bool = False) -> Split:
+    """A random `share` of the users is unknown to training; their last fifth of events is asked about."""
+    chosen = np.random.default_rng(seed).random(len(data.users)) < share
+    mine = chosen[data.histories.users]
+    positions = np.arange(len(mine)) - np.repeat(data.histories.indptr[:-1], data.histories.lengths)
+    late = positions >= np.ceil(0.8 * np.repeat(data.histories.lengths, data.histories.lengths))
+    return _divide(data, "user-holdout", ~mine, mine & late, now=data.now, keep_seen=keep_seen, evidence=~late)
+
+
+def item_holdout_split(data: Dataset, share: float, seed: int) -> Split:
+    """A random `share` of the items is unknown to training; every event on them is asked about."""
+    held = np.random.default_rng(seed).random(len(data.items)) < share
+    asked = held[data.histories.items]
+    return _divide(data, "item-holdout", ~asked, asked, now=data.now, keep_seen=False)
+
+
+def _divide(
+    data: Dataset,
+    name: str,
+    before: BoolVector,
+    asked: BoolVector,
+    *,
+    now: int,
+    keep_seen: bool,
+    evidence: BoolVector | None = None,
+) -> Split:
+    train = replace(data, histories=data.histories.keep(before), now=now, fingerprint=f"{data.fingerprint}/{name}")
+    known = train.histories if evidence is None else data.histories.keep(evidence)
+    answers = data.histories.keep(asked & (data.histories.weights > 0))
+    users, queries, targets, ratings, seen = [], [], [], [], []
+    for user in np.flatnonzero((answers.lengths > 0) & (known.lengths > 0)).tolist():
+        history, answer = known.of(user), answers.of(user)
+        first = np.sort(np.unique(answer.items, return_index=True)[1])
+        if not keep_seen:
+            first = first[~np.isin(answer.items[first], history.items)]
+        if not len(first):
+            continue
+        users.append(user)
+        queries.append(Query(history, now, data.features_of(user)))
+        targets.append(answer.items[first])
+        ratings.append(answer.ratings[first])
+        seen.append(np.zeros(0, np.int64) if keep_seen else np.unique(history.items))
+    if not users:
+        raise InputError(f"the {name} split leaves nobody to ask: no user has both a history and a new item after it")
+    rows: IntVector = np.array(users, np.int64)
+    return Split(train, Holdout(name, rows, tuple(queries), tuple(targets), tuple(ratings), tuple(seen)))

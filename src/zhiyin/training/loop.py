@@ -1,0 +1,154 @@
+"""The training loop of every gradient model."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zhiyin.core.arrays import IntVector
+from zhiyin.core.errors import ZhiyinError
+from zhiyin.core.models import FitReport, Run, TrainingTask
+from zhiyin.training import checkpoint
+from zhiyin.training.losses import LOSSES, per_user
+
+
+class PlainTrainer:
+    """AdamW on the mean loss of a batch of users, stopped early on the task's validation figure.
+
+    All randomness of an epoch derives from (seed, epoch), so that a run resumed at an epoch's start repeats the
+    uninterrupted one exactly. With `run.checkpoints` set, state is kept after every epoch, and the history is
+    appended to `history.jsonl` there.
+    """
+
+    def run(self, task: TrainingTask, run: Run) -> FitReport:
+        """Trains `task.module` in place and leaves the best epoch's parameters in it."""
+        course = _Course.begin(task, run)
+        schedule = task.schedule
+        for epoch in range(len(course.history), schedule.epochs):
+            if schedule.patience and len(course.history) - course.best_epoch >= schedule.patience:
+                break
+            loss = _epoch(task, run, course, epoch)
+            course.module.eval()
+            course.record(epoch + 1, loss, task.validate())
+            run.progress.epoch(epoch + 1, schedule.epochs, course.history[-1])
+            if run.checkpoints is not None:
+                course.keep(run.checkpoints, _identity(task, run))
+        if course.best:
+            course.module.load_state_dict(course.best)
+        course.module.eval()
+        if run.checkpoints is not None:
+            checkpoint.clear(run.checkpoints)
+        return FitReport({"epochs": max(course.best_epoch, 1), "patience": 0}, tuple(course.history))
+
+
+@dataclass
+class _Course:
+    """Where a training stands: everything that a checkpoint holds."""
+
+    module: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def begin(cls, task: TrainingTask, run: Run) -> "_Course":
+        module: torch.nn.Module = task.module.to(run.device)
+        schedule = task.schedule
+        optimizer = torch.optim.AdamW(
+            module.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+        )
+        course = cls(module, optimizer)
+        loaded = checkpoint.load(run.checkpoints) if run.checkpoints is not None else None
+        if loaded is not None and loaded[1]["identity"] == _identity(task, run):
+            course.resume(*loaded)
+        return course
+
+    def record(self, epoch: int, loss: float, validation: float | None) -> None:
+        earlier = max((entry["validation"] for entry in self.history if "validation" in entry), default=-np.inf)
+        self.history.append({"epoch": epoch, "loss": loss} | ({} if validation is None else {"validation": validation}))
+        if validation is None or validation > earlier:
+            self.best_epoch = epoch
+            self.best = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
+
+    def keep(self, folder: Path, identity: str) -> None:
+        tensors = {f"module.{name}": value for name, value in self.module.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        state = {"identity": identity, "history": self.history, "best_epoch": self.best_epoch}
+        checkpoint.save(folder, tensors, state)
+        with (folder / "history.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(self.history[-1]) + "\n")
+
+    def resume(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        self.module.load_state_dict(_section(tensors, "module."))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in _section(tensors, "optimizer.").items():
+            index, _, name = key.partition(".")
+            moments.setdefault(int(index), {})[name] = value
+        self.optimizer.load_state_dict({"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.history, self.best_epoch = state["history"], state["best_epoch"]
+        self.best = _section(tensors, "best.")
+
+
+def _epoch(task: TrainingTask, run: Run, course: _Course, epoch: int) -> float:
+    module, optimizer = course.module, course.optimizer
+    generator = np.random.default_rng((run.seed, epoch))
+    torch.manual_seed(int(generator.integers(2**62)))
+    module.train()
+    order: IntVector = generator.permutation(task.users)
+    size = task.schedule.batch_users
+    steps = -(-len(order) // size)
+    total, seen = 0.0, 0
+    for step in range(steps):
+        users = order[step * size : (step + 1) * size]
+        if task.schedule.warmup:
+            progress = (epoch * steps + step + 1) / task.schedule.warmup
+            for group in optimizer.param_groups:
+                group["lr"] = task.schedule.learning_rate * min(1.0, progress)
+        losses = _losses(task, users, generator, run.device)
+        loss = losses.mean()
+        if not torch.isfinite(loss):
+            raise ZhiyinError(
+                f"training diverged in epoch {epoch + 1}: the loss is not finite; lower the learning rate"
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(module.parameters(), task.schedule.clip_norm)
+        optimizer.step()
+        total, seen = total + float(losses.detach().sum()), seen + len(users)
+        run.progress.batch(step + 1, steps, total / seen)
+    return total / max(seen, 1)
+
+
+def _losses(task: TrainingTask, users: IntVector, generator: np.random.Generator, device: str) -> Tensor:
+    batch = task.batch(users, generator)
+    objective = task.objective
+    if objective.negatives == 0:
+        outputs = task.outputs(batch, None)
+    else:
+        probability = task.item_counts / task.item_counts.sum()
+        rows = generator.choice(len(probability), objective.negatives, p=probability)
+        outputs = task.outputs(batch, torch.from_numpy(rows).to(device))
+        if objective.log_q:
+            # Sampled in proportion to popularity, so popular items are corrected for (Bengio & Senecal, 2008).
+            correction = torch.from_numpy(np.log(probability[rows] * objective.negatives)).to(outputs.scores)
+            outputs.scores[:, 1:] -= correction
+    losses = per_user(LOSSES[objective.loss](outputs), outputs.owner, len(users))
+    return losses if outputs.regulariser is None else losses + outputs.regulariser
+
+
+def _identity(task: TrainingTask, run: Run) -> str:
+    shapes = {name: list(value.shape) for name, value in task.module.state_dict().items()}
+    content = json.dumps([shapes, repr(task.objective), repr(task.schedule), run.seed, len(task.users)])
+    return hashlib.sha256(content.encode() + np.ascontiguousarray(task.item_counts).tobytes()).hexdigest()
+
+
+def _section(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
