@@ -1,0 +1,222 @@
+"""Accuracy of ranked lists, one figure a user."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from zhiyin.core.arrays import FloatMatrix, FloatVector, IntMatrix, IntVector
+from zhiyin.core.dataset import Holdout
+from zhiyin.core.errors import InputError
+from zhiyin.core.models import Model
+
+NO_ITEM = -1
+"""Fills a list where fewer unseen items exist than the list has places."""
+
+Targets: TypeAlias = Literal["all", "first", "last"]
+
+
+@dataclass(frozen=True, eq=False)
+class RankingResult:
+    """How a model ranked for each of `n` users of a hold-out.
+
+    metrics: name ("recall@10", "auc") -> (n,) figures over all targets; NaN where a figure is undefined (no
+    target, or for "auc" nothing to compare with). first, last: the same where only the user's next, or final,
+    target is to be found. lists: (n, max k) item rows, best first, filled with `NO_ITEM`. seconds: wall time.
+    """
+
+    users: IntVector
+    ks: tuple[int, ...]
+    metrics: Mapping[str, FloatVector]
+    first: Mapping[str, FloatVector]
+    last: Mapping[str, FloatVector]
+    lists: IntMatrix
+    seconds: float
+
+    def per_user(self, targets: Targets = "all") -> Mapping[str, FloatVector]:
+        """Name -> (n,) figures over the targets asked for."""
+        return {"all": self.metrics, "first": self.first, "last": self.last}[targets]
+
+    def means(self, targets: Targets = "all") -> dict[str, float]:
+        """Mean over the users for whom a figure is defined; the mean of "auc" is the GAUC, every user alike."""
+        return {name: mean_defined(values) for name, values in self.per_user(targets).items()}
+
+
+def evaluate_ranking(
+    model: Model, holdout: Holdout, n_items: int, ks: Sequence[int] = (10, 20), batch: int = 256
+) -> RankingResult:
+    """Ranks all `n_items` for every query, without the rows it has `seen`, and compares with its targets.
+
+    A target that ties with other items ranks last among them, so constant scores earn nothing.
+    Raises `InputError` for a cut-off below 1, rows outside the catalogue, or scores of another shape or not finite.
+    """
+    if not ks or min(ks) < 1:
+        raise InputError(f"cut-offs must be 1 or more, got {tuple(ks)}; pass for example ks=(10, 20)")
+    if batch < 1:
+        raise InputError(f"batch must be 1 or more, got {batch}")
+    cuts = tuple(sorted(set(ks)))
+    for name, rows in (("targets", holdout.targets), ("seen", holdout.seen)):
+        _check_rows(name, rows, n_items)
+    began = time.perf_counter()
+    views: dict[str, list[Mapping[str, FloatVector]]] = {"all": [], "first": [], "last": []}
+    lists: list[IntMatrix] = []
+    for start in range(0, len(holdout), batch):
+        span = slice(start, start + batch)
+        scores = _scores(model, holdout, span, n_items)
+        n = len(scores)
+        owner, seen = _flatten(holdout.seen[span])
+        scores[owner, seen] = -np.inf
+        ordered = np.sort(scores, axis=1)
+        targets = holdout.targets[span]
+        for view, chosen in (
+            ("all", [np.unique(rows) for rows in targets]),
+            ("first", [rows[:1] for rows in targets]),
+            ("last", [rows[-1:] for rows in targets]),
+        ):
+            owner, ranks, rivals = _ranks(scores, ordered, chosen)
+            views[view].append(ranking_metrics(owner, ranks, n, cuts) | {"auc": _auc(owner, ranks, rivals, n)})
+        lists.append(top_k(scores, cuts[-1]))
+    joined = {view: _join(parts, cuts) for view, parts in views.items()}
+    return RankingResult(
+        users=np.asarray(holdout.users, np.int64),
+        ks=cuts,
+        metrics=joined["all"],
+        first=joined["first"],
+        last=joined["last"],
+        lists=np.concatenate(lists) if lists else np.empty((0, cuts[-1]), np.int64),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def metric_names(ks: Sequence[int]) -> tuple[str, ...]:
+    """The names of all figures at the cut-offs `ks`."""
+    kinds = ("recall", "precision", "hit", "ndcg", "mrr", "map")
+    return (*(f"{kind}@{k}" for k in ks for kind in kinds), "auc")
+
+
+def ranking_metrics(owner: IntVector, ranks: IntVector, n: int, ks: Sequence[int]) -> dict[str, FloatVector]:
+    """Name -> (n,) figures from the ranks of targets, as trec_eval defines them for binary relevance.
+
+    owner, ranks: (t,) the user (0 .. n-1) and the place (from 1) of each target, sorted by owner, then rank.
+    ndcg divides by the best gain in k places, map by the number of targets, mrr is 0 past place k.
+    """
+    count = np.bincount(owner, minlength=n)
+    defined = count > 0
+    starts = np.cumsum(count) - count
+    found_before = np.arange(len(owner)) - starts[owner] + 1
+    first = np.full(n, np.inf)
+    first[defined] = ranks[starts[defined]]
+    metrics: dict[str, FloatVector] = {}
+    for k in ks:
+        within = ranks <= k
+        hits = np.bincount(owner[within], minlength=n).astype(np.float64)
+        gain = np.bincount(owner[within], 1 / np.log2(ranks[within] + 1), minlength=n)
+        ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, k + 2)))])[np.minimum(count, k)]
+        precisions = np.bincount(owner[within], found_before[within] / ranks[within], minlength=n)
+        figures = {
+            "recall": _divide(hits, count),
+            "precision": hits / k,
+            "hit": (hits > 0).astype(np.float64),
+            "ndcg": _divide(gain, ideal),
+            "mrr": np.where(first <= k, 1 / first, 0.0),
+            "map": _divide(precisions, count),
+        }
+        metrics |= {f"{name}@{k}": np.where(defined, values, np.nan) for name, values in figures.items()}
+    return metrics
+
+
+def top_k(scores: FloatMatrix, k: int) -> IntMatrix:
+    """(n, k) columns of the highest finite scores, best first, the lower column first among equals."""
+    n, width = scores.shape
+    places = min(k, width)
+    lists = np.full((n, k), NO_ITEM, np.int64)
+    if n == 0 or places == 0:
+        return lists
+    threshold = -np.partition(-scores, places - 1, axis=1)[:, places - 1 : places]
+    above = scores > threshold
+    level = scores == threshold
+    room = places - above.sum(axis=1, keepdims=True)
+    chosen = above | (level & (np.cumsum(level, axis=1) <= room))
+    columns = np.nonzero(chosen)[1].reshape(n, places)
+    values = np.take_along_axis(scores, columns, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    columns = np.take_along_axis(columns, order, axis=1)
+    lists[:, :places] = np.where(np.isfinite(np.take_along_axis(values, order, axis=1)), columns, NO_ITEM)
+    return lists
+
+
+def mean_defined(values: FloatVector) -> float:
+    """The mean of what is not NaN; NaN where nothing is."""
+    kept = values[~np.isnan(values)]
+    return float(kept.mean()) if len(kept) else float("nan")
+
+
+def _scores(model: Model, holdout: Holdout, span: slice, n_items: int) -> FloatMatrix:
+    queries = holdout.queries[span]
+    scores = np.array(model.score(queries))
+    if scores.shape != (len(queries), n_items):
+        raise InputError(f"model {model.name!r} gave scores of shape {scores.shape}, not {(len(queries), n_items)}")
+    if not np.isfinite(scores).all():
+        raise InputError(f"model {model.name!r} gave scores that are not finite in hold-out {holdout.name!r}")
+    return scores
+
+
+def _check_rows(name: str, rows: Sequence[IntVector], n_items: int) -> None:
+    flat = np.concatenate(rows) if rows else np.empty(0, np.int64)
+    if len(flat) and (flat.min() < 0 or flat.max() >= n_items):
+        raise InputError(f"{name} of the hold-out lie outside the {n_items} items: {flat.min()} to {flat.max()}")
+
+
+def _flatten(rows: Sequence[IntVector]) -> tuple[IntVector, IntVector]:
+    owner = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+    return owner, np.concatenate(rows).astype(np.int64) if rows else np.empty(0, np.int64)
+
+
+def _ranks(
+    scores: FloatMatrix, ordered: FloatMatrix, targets: Sequence[IntVector]
+) -> tuple[IntVector, IntVector, IntVector]:
+    """(t,) owners, ranks and numbers of unseen other items of the targets, by owner, then rank."""
+    n, width = scores.shape
+    owner, columns = _flatten(targets)
+    values = scores[owner, columns]
+    order = np.lexsort((-values, owner))
+    owner, values = owner[order], values[order]
+    count = np.bincount(owner, minlength=n)
+    bounds = np.concatenate([[0], np.cumsum(count)])
+    at_least = np.empty(len(owner), np.int64)
+    for row in range(n):
+        span = slice(bounds[row], bounds[row + 1])
+        at_least[span] = width - np.searchsorted(ordered[row], values[span], side="left")
+    place = np.arange(len(owner)) - bounds[owner]
+    last_equal = np.zeros(len(owner), np.int64)
+    for row in range(n):
+        span = slice(bounds[row], bounds[row + 1])
+        last_equal[span] = np.searchsorted(-values[span], -values[span], side="right")
+    ranks = at_least - last_equal + place + 1
+    # A target the list may not hold is never found, whatever its score.
+    ranks[np.isneginf(values)] = np.iinfo(np.int64).max // 2
+    listed = np.isfinite(ordered).sum(axis=1)
+    found = np.bincount(owner, np.isfinite(values), minlength=n).astype(np.int64)
+    return owner, ranks, (listed - found)[owner]
+
+
+def _auc(owner: IntVector, ranks: IntVector, rivals: IntVector, n: int) -> FloatVector:
+    """(n,) share of (target, unseen other item) pairs in the right order; equals the area under the ROC curve
+    where no scores tie."""
+    count = np.bincount(owner, minlength=n)
+    bounds = np.cumsum(count) - count
+    above = ranks - 1 - (np.arange(len(owner)) - bounds[owner])
+    right = _divide(np.maximum(rivals - above, 0), rivals)
+    return _divide(np.bincount(owner, right, minlength=n), count)
+
+
+def _divide(numerator: FloatVector | IntVector, denominator: FloatVector | IntVector) -> FloatVector:
+    empty = denominator == 0
+    return np.where(empty, np.nan, numerator / np.where(empty, 1, denominator))
+
+
+def _join(parts: Sequence[Mapping[str, FloatVector]], ks: Sequence[int]) -> dict[str, FloatVector]:
+    empty = np.empty(0, np.float64)
+    return {name: np.concatenate([empty, *(part[name] for part in parts)]) for name in metric_names(ks)}
