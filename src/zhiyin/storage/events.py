@@ -1,0 +1,135 @@
+"""The event log."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from sqlalchemy import delete, func, select
+from sqlalchemy import text as sql
+
+from zhiyin.core.events import MISSING_POSITION, MISSING_TIME, Events
+from zhiyin.core.stores import AppendReport, Cursor, ErasureReport
+from zhiyin.storage import schema
+from zhiyin.storage.database import Database
+
+BATCH = 50_000
+
+_COLUMNS = (
+    "seq, event_id, user_id, item_id, event, value, timestamp, session_id, recommendation_id, position"  # as in _events
+)
+# DO NOTHING for this one conflict: OR IGNORE would swallow every other broken constraint as well.
+_INSERT = (
+    "INSERT INTO events (tenant, event_id, user_id, item_id, event, value, timestamp, session_id, recommendation_id,"
+    " position) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, event_id) DO NOTHING"
+)
+# The plus keeps SQLite from collecting the whole tenant by another index and sorting it for every batch.
+_READ = sql(
+    f"SELECT {_COLUMNS} FROM events WHERE +tenant = :tenant AND seq > :after ORDER BY seq LIMIT :limit"  # noqa: S608
+)
+_HISTORY = sql(
+    f"SELECT {_COLUMNS} FROM events WHERE tenant = :tenant AND user_id = :user"  # noqa: S608
+    " ORDER BY timestamp DESC, seq DESC LIMIT :limit"
+)
+_COUNTS = sql(
+    "SELECT user_id, count(*) AS n FROM events"
+    " WHERE tenant = :tenant AND user_id >= :prefix AND substr(user_id, 1, length(:prefix)) = :prefix"
+    " GROUP BY user_id ORDER BY n DESC, user_id LIMIT :limit"
+)
+
+
+class SqliteEvents:
+    """`zhiyin.core.stores.EventStore` over one table."""
+
+    def __init__(self, database: Database, tenant: str) -> None:
+        self._database = database
+        self._tenant = tenant
+
+    def append(self, events: Events) -> AppendReport:
+        """Durable when it returns (within a transaction of the stores: when that ends); idempotent by event_id."""
+        if not len(events):
+            return AppendReport(0, 0)
+        rows = list(
+            zip(
+                [self._tenant] * len(events),
+                [identifier or uuid4().hex for identifier in events.event_id],
+                events.user_id,
+                events.item_id,
+                events.event,
+                _optional(events.value, np.isnan(events.value)),
+                _optional(events.timestamp, events.timestamp == MISSING_TIME),
+                events.session_id,
+                events.recommendation_id,
+                _optional(events.position, events.position == MISSING_POSITION),
+                strict=True,
+            )
+        )
+        with self._database.write() as connection:
+            added = connection.exec_driver_sql(_INSERT, rows).rowcount
+        return AppendReport(added, len(rows) - added)
+
+    def read(self, since: Cursor | None = None) -> Iterator[Events]:
+        """Batches of at most 50,000 events in the order of the log."""
+        after = 0 if since is None else int(since)
+        while True:
+            with self._database.read() as connection:
+                rows = connection.execute(_READ, {"tenant": self._tenant, "after": after, "limit": BATCH}).all()
+            if not rows:
+                return
+            batch = _events(rows)
+            after = int(batch.sequence[-1])
+            yield batch
+
+    def history(self, user_id: str, limit: int) -> Events:
+        """The user's latest `limit` events, oldest first; events without a time come before all others."""
+        with self._database.read() as connection:
+            rows = connection.execute(_HISTORY, {"tenant": self._tenant, "user": user_id, "limit": limit}).all()
+        return _events(rows[::-1])
+
+    def last_sequence(self) -> int:
+        statement = sql("SELECT seq FROM events WHERE +tenant = :tenant ORDER BY seq DESC LIMIT 1")
+        with self._database.read() as connection:
+            return int(connection.execute(statement, {"tenant": self._tenant}).scalar() or 0)
+
+    def user_counts(self, limit: int, prefix: str = "") -> list[tuple[str, int]]:
+        values = {"tenant": self._tenant, "prefix": prefix, "limit": limit}
+        with self._database.read() as connection:
+            return [(row[0], int(row[1])) for row in connection.execute(_COUNTS, values)]
+
+    def erase(self, user_id: str) -> ErasureReport:
+        """Removes the user from every table of this tenant and empties the journal of the removed pages."""
+        removed = {}
+        with self._database.write() as connection:
+            for table in (schema.events, schema.users, schema.impressions):
+                condition = (table.c.tenant == self._tenant) & (table.c.user_id == user_id)
+                removed[table.name] = connection.execute(
+                    select(func.count()).select_from(table).where(condition)
+                ).scalar_one()
+                connection.execute(delete(table).where(condition))
+        self._database.checkpoint()
+        return ErasureReport(removed)
+
+
+def _optional(values: np.ndarray, missing: np.ndarray) -> list[Any]:
+    cells = values.astype(object)
+    cells[missing] = None
+    listed: list[Any] = cells.tolist()
+    return listed
+
+
+def _events(rows: Sequence[Any]) -> Events:
+    if not rows:
+        return Events.empty()
+    sequence, event_id, user, item, event, value, time, session, recommendation, position = zip(*rows, strict=True)
+    return Events.build(
+        user_id=user,
+        item_id=item,
+        event=event,
+        value=[np.nan if cell is None else cell for cell in value],
+        timestamp=[MISSING_TIME if cell is None else cell for cell in time],
+        session_id=session,
+        event_id=event_id,
+        recommendation_id=recommendation,
+        position=[MISSING_POSITION if cell is None else cell for cell in position],
+        sequence=sequence,
+    )

@@ -1,0 +1,153 @@
+"""The catalogue, the users and what was shown."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Table, select
+from sqlalchemy import text as sql
+from sqlalchemy.dialects.sqlite import insert
+
+from zhiyin.core.arrays import TextVector
+from zhiyin.core.catalog import Catalog, Users
+from zhiyin.core.errors import NotFoundError
+from zhiyin.core.events import MISSING_TIME, text
+from zhiyin.core.stores import Impressions
+from zhiyin.storage import schema
+from zhiyin.storage.database import Database
+
+_CHUNK = 10_000
+
+
+class _Keyed:
+    def __init__(self, database: Database, tenant: str) -> None:
+        self._database = database
+        self._tenant = tenant
+
+    def _upsert(self, table: Table, key: str, rows: Sequence[Mapping[str, Any]]) -> int:
+        statement = insert(table)
+        statement = statement.on_conflict_do_update(
+            index_elements=["tenant", key],
+            set_={c.name: statement.excluded[c.name] for c in table.columns if c.name not in ("tenant", key)},
+        )
+        with self._database.write() as connection:
+            for start in range(0, len(rows), _CHUNK):
+                connection.execute(statement, rows[start : start + _CHUNK])
+        return len(rows)
+
+    def _rows(self, table: Table, *conditions: Any, order: str = "rowid") -> Sequence[Any]:
+        column = table.c[order] if order in table.c else sql(order)
+        statement = select(table).where(table.c.tenant == self._tenant, *conditions).order_by(column)
+        with self._database.read() as connection:
+            return connection.execute(statement).all()
+
+
+class SqliteCatalog(_Keyed):
+    """`zhiyin.core.stores.CatalogStore`; items are read in the order in which they first came."""
+
+    def upsert(self, catalog: Catalog) -> int:
+        """Adds items, or replaces them whole; the number of rows written."""
+        rows = [
+            {
+                "tenant": self._tenant,
+                "item_id": catalog.item_id[row],
+                "title": catalog.title[row],
+                "description": catalog.description[row],
+                "categories": list(catalog.categories[row]),
+                "price": None if np.isnan(catalog.price[row]) else float(catalog.price[row]),
+                "image": catalog.image[row],
+                "audio": catalog.audio[row],
+                "available_from": None
+                if catalog.available_from[row] == MISSING_TIME
+                else int(catalog.available_from[row]),
+                "available": bool(catalog.available[row]),
+                "attributes": _attributes(catalog.attributes, row),
+            }
+            for row in range(len(catalog))
+        ]
+        return self._upsert(schema.items, "item_id", rows)
+
+    def read(self) -> Catalog:
+        rows = self._rows(schema.items)
+        return Catalog.build(
+            item_id=[row.item_id for row in rows],
+            title=[row.title for row in rows],
+            description=[row.description for row in rows],
+            categories=[row.categories for row in rows],
+            price=[np.nan if row.price is None else row.price for row in rows],
+            image=[row.image for row in rows],
+            audio=[row.audio for row in rows],
+            available_from=[MISSING_TIME if row.available_from is None else row.available_from for row in rows],
+            available=[row.available for row in rows],
+            attributes=_columns(row.attributes for row in rows),
+        )
+
+
+class SqliteUsers(_Keyed):
+    """`zhiyin.core.stores.UserStore`."""
+
+    def upsert(self, users: Users) -> int:
+        """Adds people, or replaces what is known of them; the number of rows written."""
+        rows = [
+            {"tenant": self._tenant, "user_id": users.user_id[row], "attributes": _attributes(users.attributes, row)}
+            for row in range(len(users))
+        ]
+        return self._upsert(schema.users, "user_id", rows)
+
+    def read(self) -> Users:
+        rows = self._rows(schema.users)
+        return Users.build(user_id=[row.user_id for row in rows], attributes=_columns(row.attributes for row in rows))
+
+
+class SqliteImpressions(_Keyed):
+    """`zhiyin.core.stores.ImpressionStore`."""
+
+    def log(self, impressions: Impressions) -> int:
+        """Keeps what was shown; a place of a list that is already known is left as it was. The number of new rows."""
+        if not len(impressions):
+            return 0
+        rows = [
+            {
+                "tenant": self._tenant,
+                "recommendation_id": impressions.recommendation_id[row],
+                "position": int(impressions.position[row]),
+                "user_id": impressions.user_id[row],
+                "item_id": impressions.item_id[row],
+                "score": float(impressions.score[row]),
+                "propensity": float(impressions.propensity[row]),
+                "rung": impressions.rung[row],
+                "manifest_id": impressions.manifest_id[row],
+                "timestamp": None if impressions.timestamp[row] == MISSING_TIME else int(impressions.timestamp[row]),
+            }
+            for row in range(len(impressions))
+        ]
+        with self._database.write() as connection:
+            return connection.execute(insert(schema.impressions).on_conflict_do_nothing(), rows).rowcount
+
+    def read(self, recommendation_id: str) -> Impressions:
+        """The list in its order. Raises `NotFoundError` for an id that was never logged."""
+        table = schema.impressions
+        rows = self._rows(table, table.c.recommendation_id == recommendation_id, order="position")
+        if not rows:
+            raise NotFoundError(f"no list was served under recommendation id {recommendation_id!r}")
+        return Impressions(
+            recommendation_id=text(row.recommendation_id for row in rows),
+            user_id=text(row.user_id for row in rows),
+            item_id=text(row.item_id for row in rows),
+            position=np.array([row.position for row in rows], np.int64),
+            score=np.array([row.score for row in rows], np.float64),
+            propensity=np.array([row.propensity for row in rows], np.float64),
+            rung=text(row.rung for row in rows),
+            manifest_id=text(row.manifest_id for row in rows),
+            timestamp=np.array([MISSING_TIME if row.timestamp is None else row.timestamp for row in rows], np.int64),
+        )
+
+
+def _attributes(columns: Mapping[str, TextVector], row: int) -> dict[str, str]:
+    return {name: column[row] for name, column in columns.items() if column[row] is not None}
+
+
+def _columns(rows: Iterable[Mapping[str, str]]) -> dict[str, list[str | None]]:
+    known = list(rows)
+    names = sorted({name for row in known for name in row})
+    return {name: [row.get(name) for row in known] for name in names}

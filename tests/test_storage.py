@@ -1,0 +1,285 @@
+"""What every store keeps to, asked of the one that `open_stores` gives."""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zhiyin.core.catalog import Catalog, Users
+from zhiyin.core.errors import NotFoundError, StoreError
+from zhiyin.core.events import MISSING_TIME, Events, text
+from zhiyin.core.stores import Cursor, Impressions, Stores
+from zhiyin.storage.opening import SqliteStores, open_stores
+
+Open = Callable[..., SqliteStores]
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Open]:
+    stores: list[SqliteStores] = []
+
+    def open_one(tenant: str = "default") -> SqliteStores:
+        stores.append(open_stores(f"sqlite:///{tmp_path / 'store.db'}", tenant))
+        return stores[-1]
+
+    yield open_one
+    for store in stores:
+        store.close()
+
+
+def _events(*ids: str, user: str = "u", times: list[int] | None = None) -> Events:
+    return Events.build(
+        user_id=[user] * len(ids), item_id=[f"i-{i}" for i in ids], event_id=list(ids), timestamp=times, event="click"
+    )
+
+
+def _impressions(recommendation: str) -> Impressions:
+    return Impressions(
+        recommendation_id=text([recommendation] * 2),
+        user_id=text(["u", "u"]),
+        item_id=text(["b", "a"]),
+        position=np.array([2, 1]),
+        score=np.array([0.5, 0.9]),
+        propensity=np.array([1.0, 1.0]),
+        rung=text(["personal"] * 2),
+        manifest_id=text(["m"] * 2),
+        timestamp=np.array([5, MISSING_TIME]),
+    )
+
+
+def test_events_come_back_as_they_went_in(opened: Open) -> None:
+    given = Events.build(
+        user_id=["u", "用户"],
+        item_id=["i", "商品"],
+        event=["rating", "play"],
+        value=[4.5, np.nan],
+        timestamp=[1_700_000_000_000, MISSING_TIME],
+        session_id=["s", None],
+        event_id=["1", "2"],
+        recommendation_id=[None, "r"],
+        position=[-1, 3],
+    )
+    opened().events.append(given)
+    (read,) = opened().events.read()
+    for name in ("user_id", "item_id", "event", "session_id", "event_id", "recommendation_id"):
+        assert list(getattr(read, name)) == list(getattr(given, name))
+    assert list(read.timestamp) == list(given.timestamp)
+    assert list(read.position) == [-1, 3]
+    assert read.value[0] == 4.5
+    assert np.isnan(read.value[1])
+
+
+def test_the_sqlite_stores_are_stores(opened: Open) -> None:
+    stores: Stores = opened()
+    assert stores.events.last_sequence() == 0
+
+
+def test_appending_twice_adds_once_and_keeps_the_first(opened: Open) -> None:
+    events = opened().events
+    first = events.append(_events("1", "2"))
+    second = events.append(_events("2", "3", user="other"))
+    assert (first.added, first.known) == (2, 0)
+    assert (second.added, second.known) == (1, 1)
+    assert list(Events.concat(events.read()).user_id) == ["u", "u", "other"]
+
+
+def test_an_event_without_an_id_is_given_one_and_repeats_are_kept(opened: Open) -> None:
+    events = opened().events
+    events.append(Events.build(user_id=["u", "u"], item_id=["i", "i"]))
+    assert len(set(Events.concat(events.read()).event_id)) == 2
+
+
+def test_reading_goes_on_after_a_cursor(opened: Open) -> None:
+    events = opened().events
+    assert events.last_sequence() == 0
+    events.append(_events("1", "2"))
+    cursor = Cursor(events.last_sequence())
+    assert list(events.read(cursor)) == []
+    events.append(_events("3"))
+    assert [list(batch.event_id) for batch in events.read(cursor)] == [["3"]]
+
+
+def test_a_long_log_is_read_in_batches(opened: Open) -> None:
+    events = opened().events
+    ids = [str(i) for i in range(50_001)]
+    events.append(_events(*ids))
+    batches = list(events.read())
+    assert [len(batch) for batch in batches] == [50_000, 1]
+    assert list(Events.concat(batches).event_id) == ids
+
+
+def test_history_is_the_latest_events_oldest_first(opened: Open) -> None:
+    events = opened().events
+    events.append(_events("late", "early", "untimed", "late-too", times=[30, 10, MISSING_TIME, 30]))
+    events.append(_events("foreign", user="v", times=[40]))
+    assert list(events.history("u", 10).event_id) == ["untimed", "early", "late", "late-too"]
+    assert list(events.history("u", 2).event_id) == ["late", "late-too"]
+    assert len(events.history("nobody", 2)) == 0
+
+
+def test_user_counts_by_prefix(opened: Open) -> None:
+    events = opened().events
+    events.append(_events("1", user="ab"))
+    events.append(_events("2", "3", user="a%"))
+    events.append(_events("4", user="b"))
+    assert events.user_counts(10) == [("a%", 2), ("ab", 1), ("b", 1)]
+    assert events.user_counts(10, "a") == [("a%", 2), ("ab", 1)]
+    assert events.user_counts(10, "a%") == [("a%", 2)]
+    assert events.user_counts(1) == [("a%", 2)]
+
+
+def test_tenants_do_not_see_each_other(opened: Open) -> None:
+    one, other = opened("one"), opened("other")
+    one.events.append(_events("1"))
+    one.catalog.upsert(Catalog.build(item_id=["i"], title=["t"]))
+    one.users.upsert(Users.build(user_id=["u"]))
+    one.impressions.log(_impressions("r"))
+    assert list(other.events.read()) == []
+    assert other.events.last_sequence() == 0
+    assert other.events.user_counts(5) == []
+    assert len(other.events.history("u", 5)) == 0
+    assert len(other.catalog.read()) == 0
+    assert len(other.users.read()) == 0
+    with pytest.raises(NotFoundError):
+        other.impressions.read("r")
+    assert other.events.append(_events("1")).added == 1
+    other.events.erase("u")
+    assert one.events.last_sequence() > 0
+
+
+def test_the_catalogue_replaces_items_by_id(opened: Open) -> None:
+    catalog = opened().catalog
+    catalog.upsert(Catalog.build(item_id=["b", "a"], title=["B", "A"], attributes={"brand": ["x", None]}))
+    written = catalog.upsert(
+        Catalog.build(
+            item_id=["a", "c"],
+            title=["新", None],
+            description=["d", None],
+            categories=[("x", "y"), ()],
+            price=[2.5, np.nan],
+            available_from=[7, MISSING_TIME],
+            available=[False, True],
+        )
+    )
+    read = catalog.read()
+    assert written == 2
+    assert list(read.item_id) == ["b", "a", "c"]
+    assert list(read.title) == ["B", "新", None]
+    assert list(read.categories) == [(), ("x", "y"), ()]
+    assert read.price[1] == 2.5
+    assert np.isnan(read.price[2])
+    assert list(read.available_from) == [MISSING_TIME, 7, MISSING_TIME]
+    assert list(read.available) == [True, False, True]
+    assert list(read.attributes["brand"]) == ["x", None, None]
+
+
+def test_users_keep_their_attributes(opened: Open) -> None:
+    users = opened().users
+    users.upsert(Users.build(user_id=["u", "v"], attributes={"age": ["25", None]}))
+    users.upsert(Users.build(user_id=["u"], attributes={"city": ["上海"]}))
+    read = users.read()
+    assert list(read.user_id) == ["u", "v"]
+    assert {name: list(column) for name, column in read.attributes.items()} == {"city": ["上海", None]}
+
+
+def test_impressions_are_logged_once_and_read_in_order(opened: Open) -> None:
+    impressions = opened().impressions
+    assert impressions.log(_impressions("r")) == 2
+    assert impressions.log(_impressions("r")) == 0
+    read = impressions.read("r")
+    assert list(read.item_id) == ["a", "b"]
+    assert list(read.score) == [0.9, 0.5]
+    assert list(read.timestamp) == [MISSING_TIME, 5]
+
+
+def test_erasure_reaches_every_table_and_the_bytes_on_disk(opened: Open, tmp_path: Path) -> None:
+    stores = opened()
+    secret = "person-to-be-forgotten"  # noqa: S105
+    stores.events.append(_events("1", "2", user=secret))
+    stores.events.append(_events("3"))
+    stores.users.upsert(Users.build(user_id=[secret], attributes={"age": ["25"]}))
+    last = stores.events.last_sequence()
+    assert stores.events.erase(secret).removed == {"events": 2, "users": 1, "impressions": 0}
+    assert list(Events.concat(stores.events.read()).event_id) == ["3"]
+    stores.events.append(_events("4"))
+    assert stores.events.last_sequence() > last
+    for file in tmp_path.iterdir():
+        assert secret.encode() not in file.read_bytes()
+
+
+def test_a_failed_transaction_leaves_nothing(opened: Open) -> None:
+    stores = opened()
+
+    def fail() -> None:
+        with stores.transaction():
+            stores.events.append(_events("1"))
+            stores.users.upsert(Users.build(user_id=["u"]))
+            assert stores.events.last_sequence() > 0
+            raise ValueError
+
+    with pytest.raises(ValueError, match=r"^$"):
+        fail()
+    assert stores.events.last_sequence() == 0
+    assert len(stores.users.read()) == 0
+    with stores.transaction():
+        stores.events.append(_events("1"))
+    assert stores.events.last_sequence() > 0
+
+
+def test_a_batch_that_breaks_a_rule_is_refused_whole(opened: Open) -> None:
+    events = opened().events
+    broken = Events.build(user_id=["u", None], item_id=["i", "i"], event_id=["1", "2"])  # type: ignore[list-item]
+    with pytest.raises(StoreError, match="NOT NULL"):
+        events.append(broken)
+    assert events.last_sequence() == 0
+
+
+def test_many_threads_write_and_read(opened: Open) -> None:
+    stores = opened()
+    failures: list[BaseException] = []
+
+    def work(thread: int) -> None:
+        try:
+            for i in range(20):
+                stores.events.append(_events(f"{thread}-{i}", f"shared-{i}", user=str(thread)))
+                stores.events.history(str(thread), 5)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(Events.concat(stores.events.read())) == 6 * 20 + 20
+
+
+@pytest.mark.parametrize("url", ["postgresql://host/db", "store.db", "sqlite:///"])
+def test_another_scheme_is_refused(url: str) -> None:
+    with pytest.raises(StoreError, match="give a SQLite file"):
+        open_stores(url)
+
+
+def test_paths_that_cannot_be_a_store_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="does not exist"):
+        open_stores(f"sqlite:///{tmp_path}/none/store.db")
+    with pytest.raises(StoreError, match="unable to open"):
+        open_stores(f"sqlite:///{tmp_path}")
+    (tmp_path / "text.db").write_text("no database" * 100)
+    with pytest.raises(StoreError, match="not a database"):
+        open_stores(f"sqlite:///{tmp_path}/text.db")
+    with pytest.raises(StoreError, match="tenant"):
+        open_stores(f"sqlite:///{tmp_path}/a.db", tenant="")
+
+
+def test_a_store_of_a_newer_version_is_refused(opened: Open, tmp_path: Path) -> None:
+    opened().close()
+    with sqlite3.connect(tmp_path / "store.db") as connection:
+        connection.execute("INSERT INTO schema_version VALUES (999, 0)")
+    connection.close()
+    with pytest.raises(StoreError, match="upgrade zhiyin"):
+        opened()
