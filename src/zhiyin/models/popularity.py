@@ -1,0 +1,48 @@
+"""What everybody likes, with the past fading."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from zhiyin.core.arrays import FloatMatrix, IntVector
+from zhiyin.core.dataset import Dataset, Query
+from zhiyin.core.models import Candidates, FitReport, Run, gather
+from zhiyin.core.results import Contributions
+from zhiyin.models.inputs import decay
+from zhiyin.models.stored import ModelConfig, StoredModel
+
+
+class Popularity(StoredModel):
+    """Summed positive weights of an item's events, each halved for every half life before the last known event."""
+
+    class Config(ModelConfig):
+        """half_life_days: days after which an event counts half; None counts all alike."""
+
+        half_life_days: float | None = Field(default=None, gt=0)
+
+    name: ClassVar[str] = "popularity"
+    arrays: ClassVar[frozenset[str]] = frozenset({"popularity"})
+    search: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"half_life_days": None},
+        {"half_life_days": 7.0},
+        {"half_life_days": 30.0},
+        {"half_life_days": 180.0},
+    )
+    config: Config
+
+    def fit(self, data: Dataset, run: Run) -> FitReport:
+        events = data.histories
+        weights = np.maximum(events.weights.astype(np.float64), 0.0)
+        weights *= decay(events.timestamps, data.now, self.config.half_life_days)
+        self.load_parameters({"popularity": np.bincount(events.items, weights, len(data.items))})
+        return FitReport()
+
+    def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
+        popularity = self.parameters()["popularity"]
+        return gather(np.broadcast_to(popularity, (len(queries), len(popularity))).copy(), candidates)
+
+    def contributions(self, query: Query, items: IntVector) -> Contributions:
+        """All of the score is base: nothing of it comes from the user."""
+        return Contributions(self.parameters()["popularity"][items], np.zeros((len(items), len(query.history))))

@@ -1,0 +1,155 @@
+"""What every model must do, as checks to run over each registered implementation."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+import numpy as np
+from safetensors.numpy import load, save
+
+from zhiyin.core.dataset import Query
+from zhiyin.core.events import MISSING_TIME
+from zhiyin.core.histories import History
+from zhiyin.core.models import AdditiveModel, Model, RatingModel, Run, TunableModel
+from zhiyin.core.vocabulary import UNKNOWN
+from zhiyin.testing.synthetic import Planted
+
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A model under test: how to make it anew, the data, what surrounds a fit, and one fitted instance."""
+
+    make: Callable[[], Model]
+    planted: Planted
+    run: Run
+    model: Model
+
+    @classmethod
+    def of(cls, make: Callable[[], Model], planted: Planted, run: Run) -> "Case":
+        model = make()
+        model.fit(planted.data, run)
+        return cls(make, planted, run, model)
+
+
+def registered(name: str) -> type[Model]:
+    """The model class registered under `name` in the entry-point group "zhiyin.models"."""
+    (point,) = entry_points(group="zhiyin.models", name=name)
+    loaded: type[Model] = point.load()
+    return loaded
+
+
+def check_config_round_trip(case: Case) -> None:
+    """Settings survive JSON, refuse unknown names and cannot be changed."""
+    kind, config = type(case.model).Config, case.model.config
+    assert kind.model_validate_json(config.model_dump_json()) == config
+    assert kind.model_config.get("frozen") is True
+    assert kind.model_config.get("extra") == "forbid"
+    if isinstance(case.model, TunableModel):
+        for settings in case.model.search:
+            kind.model_validate({**config.model_dump(), **settings})
+
+
+def check_save_load_round_trip(case: Case) -> None:
+    """Parameters are plain numbers, and through bytes and back they score alike."""
+    parameters = {name: np.ascontiguousarray(array) for name, array in case.model.parameters().items()}
+    assert all(array.dtype.kind in "fiu" for array in parameters.values())
+    other = type(case.model)(case.model.config)
+    other.load_parameters(load(save(parameters)))
+    queries = case.planted.queries[:8]
+    np.testing.assert_array_equal(other.score(queries), case.model.score(queries))
+
+
+def check_refit_is_equal(case: Case) -> None:
+    """The same seed and data give the same parameters."""
+    again = case.make()
+    again.fit(case.planted.data, case.run)
+    first, second = case.model.parameters(), again.parameters()
+    assert set(first) == set(second)
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)
+
+
+def check_batch_is_single(case: Case) -> None:
+    """A query's scores do not depend on what else is asked with it."""
+    queries = (*case.planted.queries[:20], *_odd_queries(case))
+    together = case.model.score(queries)
+    alone = np.concatenate([case.model.score([query]) for query in queries])
+    np.testing.assert_allclose(together, alone, rtol=TOLERANCE, atol=TOLERANCE)
+    backwards = case.model.score(queries[::-1])[::-1]
+    np.testing.assert_allclose(together, backwards, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def check_odd_queries_are_finite(case: Case) -> None:
+    """An empty history, unknown items, unknown times, dislikes alone: a finite score for every item all the same."""
+    queries = _odd_queries(case)
+    scores = case.model.score(queries)
+    assert scores.shape == (len(queries), len(case.planted.data.items))
+    assert np.isfinite(scores).all()
+    assert case.model.score([]).shape[0] == 0
+
+
+def check_candidates_are_columns(case: Case) -> None:
+    """Scores of candidates, shared or a line a query, are those of the full list."""
+    queries = case.planted.queries[:6]
+    full = case.model.score(queries)
+    shared = np.array([5, 0, 3], np.int64)
+    np.testing.assert_allclose(case.model.score(queries, shared), full[:, shared], rtol=TOLERANCE, atol=TOLERANCE)
+    own = np.random.default_rng(1).integers(0, full.shape[1], (len(queries), 4))
+    expected = np.take_along_axis(full, own, axis=1)
+    np.testing.assert_allclose(case.model.score(queries, own), expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def check_contributions_add_up(case: Case) -> None:
+    """Where a model explains itself by its history, base and parts make up the score."""
+    if not isinstance(case.model, AdditiveModel):
+        return
+    items = np.array([1, 4, 2, 7], np.int64)
+    for query in (*case.planted.queries[:6], *_odd_queries(case)):
+        found = case.model.contributions(query, items)
+        assert found.parts.shape == (len(items), len(query.history))
+        expected = case.model.score([query], items)[0]
+        np.testing.assert_allclose(found.base + found.parts.sum(axis=1), expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def check_ratings_keep_to_scale(case: Case) -> None:
+    """Expected ratings lie within the data's scale."""
+    if not isinstance(case.model, RatingModel) or case.planted.data.rating_scale is None:
+        return
+    low, high = case.planted.data.rating_scale
+    queries = (*case.planted.queries[:6], *_odd_queries(case))
+    ratings = case.model.predict_ratings(queries, np.arange(len(case.planted.data.items)))
+    assert ratings.shape == (len(queries), len(case.planted.data.items))
+    assert ((ratings >= low) & (ratings <= high)).all()
+
+
+def check_finds_the_pattern(case: Case) -> None:
+    """Unseen items of a user's group score above those of other groups, for nearly all users."""
+    scores = case.model.score(case.planted.queries)
+    pairs = zip(scores, case.planted.liked, case.planted.others, strict=True)
+    wins = [row[liked].mean() > row[others].mean() for row, liked, others in pairs]
+    assert np.mean(wins) >= 0.95
+
+
+CHECKS: tuple[Callable[[Case], None], ...] = (
+    check_config_round_trip,
+    check_save_load_round_trip,
+    check_refit_is_equal,
+    check_batch_is_single,
+    check_odd_queries_are_finite,
+    check_candidates_are_columns,
+    check_contributions_add_up,
+    check_ratings_keep_to_scale,
+)
+"""Checks of every model; `check_finds_the_pattern` is for those that know one user from another."""
+
+
+def _odd_queries(case: Case) -> list[Query]:
+    now = case.planted.data.now
+    empty = History.of_items([])
+    strange = History.of_items([UNKNOWN, 2, UNKNOWN])
+    first = case.planted.queries[0].history
+    timeless = History(first.items, first.weights, first.ratings, np.full(len(first), MISSING_TIME, np.int64))
+    disliked = History(first.items, np.full(len(first), -1.0, np.float32), first.ratings, first.timestamps)
+    return [Query(history, now) for history in (empty, strange, timeless, disliked)]
