@@ -1,0 +1,31 @@
+"""Histories as padded arrays, for the models that read them in order."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from zhiyin.core.arrays import IntMatrix, IntVector
+from zhiyin.core.dataset import Query
+from zhiyin.core.histories import Histories
+
+
+def liked(query: Query, length: int) -> IntVector:
+    """(<= length,) rows of the latest items of the history that speak for a preference, oldest first."""
+    history = query.history
+    return history.items[history.weights > 0][-length:]
+
+
+def pad(sequences: Sequence[IntVector], width: int, padding: int) -> IntMatrix:
+    """(n, width): each sequence from the left, `padding` behind it, so that a causal model never reads it."""
+    rows = np.full((len(sequences), width), padding, np.int64)
+    for row, sequence in enumerate(sequences):
+        rows[row, : len(sequence)] = sequence
+    return rows
+
+
+def latest(histories: Histories, users: IntVector, length: int) -> list[IntVector]:
+    """Each user's latest `length` items."""
+    return [
+        histories.items[max(histories.indptr[u], histories.indptr[u + 1] - length) : histories.indptr[u + 1]]
+        for u in users
+    ]
