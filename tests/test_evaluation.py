@@ -1,6 +1,8 @@
 """Evaluation: metrics against independent libraries, intervals, tests, slices and the report."""
 
+import json
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,11 +14,15 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error, roc_auc_sco
 from zhiyin.core.arrays import FloatMatrix, IntVector
 from zhiyin.core.dataset import Dataset, Holdout, Query
 from zhiyin.core.errors import InputError
-from zhiyin.core.histories import History
+from zhiyin.core.events import text
+from zhiyin.core.histories import Histories, History
 from zhiyin.core.models import Candidates, FitReport, Parameters, Run, gather
+from zhiyin.evaluation.beyond import evaluate_beyond, gini, intra_list_diversity, item_popularity
 from zhiyin.evaluation.intervals import bootstrap_interval, bootstrap_intervals, paired_test
+from zhiyin.evaluation.leaderboard import Entry, Leaderboard
 from zhiyin.evaluation.ranking import NO_ITEM, evaluate_ranking, top_k
 from zhiyin.evaluation.rating import evaluate_ratings
+from zhiyin.evaluation.slices import by_attribute, by_history_length, by_target_popularity, slice_figures
 
 
 class Settings(BaseModel):
@@ -237,3 +243,116 @@ def test_a_model_does_not_differ_from_itself() -> None:
     assert paired_test(values, values).p == 1.0
     with pytest.raises(InputError, match="same users"):
         paired_test(values, values[1:])
+
+
+def test_lists_beyond_accuracy() -> None:
+    lists = np.array([[0, 1], [0, NO_ITEM]])
+    holdout = holdout_of([rows(3), rows(3)], [rows(2), rows(2)])
+    popularity = np.array([8, 4, 2, 0])
+    vectors = np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0], [0.0, 0.0]])
+    result = evaluate_beyond(lists, holdout, popularity, n_users=8, vectors=vectors)
+    assert result.totals["coverage"] == 0.5
+    np.testing.assert_allclose(result.per_user["novelty"], [0.5, 0.0])
+    np.testing.assert_allclose(result.per_user["diversity"], [1.0, np.nan])
+    assert result.totals["popularity_lift"] == pytest.approx((6 + 8) / 2 / 2 - 1)
+    with pytest.raises(InputError, match="lists"):
+        evaluate_beyond(lists[:1], holdout, popularity, 8)
+
+
+def test_diversity_is_the_mean_distance_of_pairs() -> None:
+    generator = np.random.default_rng(1)
+    vectors = generator.normal(size=(30, 8))
+    lists = np.stack([generator.permutation(30)[:6] for _ in range(5)])
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    expected = [np.mean([1 - unit[a] @ unit[b] for a, b in combinations(line, 2)]) for line in lists]
+    np.testing.assert_allclose(intra_list_diversity(lists, vectors), expected)
+
+
+def test_gini_runs_from_equal_to_concentrated() -> None:
+    assert gini(np.array([3, 3, 3])) == pytest.approx(0)
+    assert gini(np.array([0] * 99 + [7])) == pytest.approx(0.99)
+    counts = np.random.default_rng(0).integers(0, 50, 40)
+    pairwise = np.abs(counts[:, None] - counts).sum() / (2 * 40 * counts.sum())
+    assert gini(counts) == pytest.approx(pairwise)
+
+
+def test_popularity_counts_users_not_events() -> None:
+    items = rows(0, 0, 1, 1)
+    histories = Histories(rows(0, 3, 4), items, np.ones(4), np.full(4, np.nan), np.zeros(4, np.int64))
+    assert item_popularity(histories, 3).tolist() == [1, 2, 0]
+
+
+def test_slices_divide_the_users() -> None:
+    holdout = holdout_of([rows(0), rows(1), rows(2), rows()], [rows(), rows(1), rows(*range(7)), rows(*range(300))])
+    by_length = by_history_length(holdout)
+    assert [(part.label, part.rows.tolist().index(True)) for part in by_length] == [
+        ("0", 0),
+        ("1–4", 1),
+        ("5–19", 2),
+        ("100+", 3),
+    ]
+    by_popularity = by_target_popularity(holdout, np.array([50, 30, 20]))
+    assert [(part.label, part.rows.tolist()) for part in by_popularity] == [
+        ("head", [True, False, False, False]),
+        ("middle", [False, True, False, False]),
+        ("tail", [False, False, True, False]),
+    ]
+    by_city = by_attribute("city", text(["北京", None, "北京", "Oslo"]), at_most=1)
+    assert [(part.label, int(part.rows.sum())) for part in by_city] == [("北京", 2), ("other", 1), ("unknown", 1)]
+    figures = slice_figures({"hit@1": np.array([1.0, 0.0, 0.0, 1.0])}, by_city)
+    assert [(part.users, part.metrics["hit@1"].mean) for part in figures] == [(2, 0.5), (1, 1.0), (1, 0.0)]
+    with pytest.raises(InputError, match="users"):
+        slice_figures({"hit@1": np.ones(3)}, by_city)
+
+
+def leaderboard() -> Leaderboard:
+    generator = np.random.default_rng(0)
+    base = generator.random(120) * 0.5
+    beyond = {"coverage": 0.4, "diversity": 0.6, "novelty": 3.0, "gini": float("nan"), "popularity_lift": 0.5}
+    entries = [
+        Entry(name, {"k": 5}, {"ndcg@10": base + gain, "recall@10": base + 2 * gain}, 1.5, beyond=beyond)
+        for name, gain in (("popularity", 0.0), ("<b>&流行", 0.1), ("$als$", 0.05 * generator.random(120)))
+    ]
+    return Leaderboard.build(entries, protocol="time split", baseline="popularity")
+
+
+def test_the_leaderboard_is_sorted_and_tested_against_its_baseline() -> None:
+    board = leaderboard()
+    assert [row.model for row in board.rows] == ["<b>&流行", "$als$", "popularity"]
+    assert board.best.test is not None
+    assert board.best.test.p < 0.01
+    document = json.loads(board.to_json())
+    assert document["rows"][2]["p"] is None
+    assert document["rows"][0]["beyond"]["gini"] is None
+    best = document["rows"][0]["metrics"]["ndcg@10"]
+    assert best["low"] < best["mean"] < best["high"]
+
+
+def test_errors_are_sorted_from_the_least() -> None:
+    generator = np.random.default_rng(0)
+    targets = [generator.permutation(10)[:4].astype(np.int64) for _ in range(30)]
+    truth = generator.uniform(1, 5, (30, 10))
+    holdout = holdout_of(targets, [rows()] * 30, [list(truth[u, t]) for u, t in enumerate(targets)])
+    entries = []
+    for name, noise in (("rough", 1.0), ("fine", 0.1)):
+        result = evaluate_ratings(Table.of(truth + generator.normal(0, noise, truth.shape)), holdout)
+        intervals = result.intervals(30)
+        assert intervals["rmse"].mean == pytest.approx(result.metrics["rmse"])
+        assert intervals["mae"].low < result.metrics["mae"] < intervals["mae"].high
+        entries.append(Entry(name, {}, result.per_user(30), 0.1, intervals))
+    board = Leaderboard.build(entries, protocol="cv", metric="rmse", baseline="rough")
+    assert [row.model for row in board.rows] == ["fine", "rough"]
+    assert board.best.test is not None
+    assert board.best.test.difference.high < 0
+
+
+def test_a_leaderboard_names_what_it_lacks() -> None:
+    entry = Entry("a", {}, {"ndcg@10": np.ones(3)}, 1.0)
+    with pytest.raises(InputError, match="baseline"):
+        Leaderboard.build([entry], protocol="time", baseline="b")
+    with pytest.raises(InputError, match="recall@5"):
+        Leaderboard.build([entry], protocol="time", metric="recall@5")
+    with pytest.raises(InputError, match="different names"):
+        Leaderboard.build([entry, entry], protocol="time")
+    with pytest.raises(InputError, match="empty"):
+        _ = Leaderboard.build([], protocol="time").best

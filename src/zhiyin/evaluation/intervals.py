@@ -59,6 +59,25 @@ def bootstrap_interval(values: FloatVector, seed: int = 0, draws: int = 1000, le
     return bootstrap_intervals({"value": values}, seed, draws, level)["value"]
 
 
+def bootstrap_ratio(
+    numerator: FloatVector, denominator: FloatVector, seed: int = 0, draws: int = 1000, root: bool = False
+) -> Interval:
+    """95 % percentile bootstrap over users of sum(numerator) / sum(denominator), or of its square root.
+
+    numerator, denominator: (n,) a user, for figures that weigh users by their events, such as RMSE (squared
+    errors, ratings). Users with a denominator of 0 are left out.
+    """
+    used = np.asarray(denominator) > 0
+    top, bottom = np.asarray(numerator, np.float64)[used], np.asarray(denominator, np.float64)[used]
+    n = len(top)
+    if n == 0:
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    drawn = np.concatenate([(weights @ top) / (weights @ bottom) for weights in _resampled(n, draws, seed)])
+    figures = np.array([top.sum() / bottom.sum(), *np.quantile(drawn, [0.025, 0.975])])
+    mean, low, high = (np.sqrt(figures) if root else figures).tolist()
+    return Interval(mean, low, high, n)
+
+
 def paired_test(first: FloatVector, second: FloatVector, seed: int = 0, draws: int = 9999) -> PairedTest:
     """Does `first` differ from `second` on the same users? Sign-flip permutation test of the mean difference.
 

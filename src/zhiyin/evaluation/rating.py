@@ -9,6 +9,7 @@ from zhiyin.core.arrays import FloatVector, IntVector
 from zhiyin.core.dataset import Holdout
 from zhiyin.core.errors import InputError
 from zhiyin.core.models import RatingModel
+from zhiyin.evaluation.intervals import Interval, bootstrap_ratio
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,17 @@ class RatingResult:
         return {
             "mse": np.bincount(self.rows, error**2, minlength=n) / divisor,
             "mae": np.bincount(self.rows, np.abs(error), minlength=n) / divisor,
+        }
+
+    def intervals(self, n: int, seed: int = 0) -> dict[str, Interval]:
+        """ "rmse" and "mae" with 95 % bootstrap intervals over the users of `n` hold-out rows."""
+        error = self.predicted - self.actual
+        count = np.bincount(self.rows, minlength=n).astype(np.float64)
+        squared: FloatVector = np.bincount(self.rows, error**2, n).astype(np.float64)
+        absolute: FloatVector = np.bincount(self.rows, np.abs(error), n).astype(np.float64)
+        return {
+            "rmse": bootstrap_ratio(squared, count, seed, root=True),
+            "mae": bootstrap_ratio(absolute, count, seed),
         }
 
 
