@@ -1,8 +1,11 @@
 """Evaluation: metrics against independent libraries, intervals, tests, slices and the report."""
 
 import json
+import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from itertools import combinations
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,16 +15,19 @@ from pydantic import BaseModel
 from sklearn.metrics import mean_absolute_error, mean_squared_error, roc_auc_score
 
 from zhiyin.core.arrays import FloatMatrix, IntVector
-from zhiyin.core.dataset import Dataset, Holdout, Query
+from zhiyin.core.catalog import Catalog
+from zhiyin.core.dataset import Dataset, Features, Holdout, Query
 from zhiyin.core.errors import InputError
-from zhiyin.core.events import text
+from zhiyin.core.events import MISSING_TIME, text
 from zhiyin.core.histories import Histories, History
 from zhiyin.core.models import Candidates, FitReport, Parameters, Run, gather
+from zhiyin.core.vocabulary import Vocabulary
 from zhiyin.evaluation.beyond import evaluate_beyond, gini, intra_list_diversity, item_popularity
 from zhiyin.evaluation.intervals import bootstrap_interval, bootstrap_intervals, paired_test
 from zhiyin.evaluation.leaderboard import Entry, Leaderboard
 from zhiyin.evaluation.ranking import NO_ITEM, evaluate_ranking, top_k
 from zhiyin.evaluation.rating import evaluate_ratings
+from zhiyin.evaluation.report import DataProfile, ReportParts, profile_of, render_report, write_report
 from zhiyin.evaluation.slices import by_attribute, by_history_length, by_target_popularity, slice_figures
 
 
@@ -356,3 +362,83 @@ def test_a_leaderboard_names_what_it_lacks() -> None:
         Leaderboard.build([entry, entry], protocol="time")
     with pytest.raises(InputError, match="empty"):
         _ = Leaderboard.build([], protocol="time").best
+
+
+def report_parts() -> tuple[DataProfile, ReportParts]:
+    generator = np.random.default_rng(0)
+    popularity = (500 / np.arange(1, 301)).astype(np.int64)
+    profile = DataProfile({"users": "120", "items": "300"}, generator.integers(1, 200, 120), popularity)
+    holdout = holdout_of([rows(0)] * 120, [rows(*range(n)) for n in generator.integers(0, 120, 120)])
+    slices = {
+        model: slice_figures({"ndcg@10": generator.random(120)}, by_history_length(holdout))
+        for model in ("als", "popularity")
+    }
+    curves = {"als": [{"loss": 1 / e, "validation": 0.1 - (e - 6) ** 2 / 1000} for e in range(1, 11)], "ease": []}
+    return profile, ReportParts(curves, slices, None, {"als": popularity[::-1]}, ("Seed 0 & <i>.",))
+
+
+def test_the_report_is_one_file_that_asks_for_nothing(tmp_path: Path) -> None:
+    profile, parts = report_parts()
+    path = write_report(tmp_path / "new" / "report.html", leaderboard(), profile, parts, title="A <report>")
+    page = path.read_text(encoding="utf-8")
+    assert "http:" not in page
+    assert "https:" not in page
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!#|data:)""", page)
+    assert "@import" not in page
+    assert "<script" not in page
+    assert page.count("<svg") == page.count('role="img"') == 6
+
+
+def test_the_report_escapes_names_and_follows_the_colour_scheme() -> None:
+    profile, parts = report_parts()
+    page = render_report(leaderboard(), profile, parts, title="A <report>")
+    assert "<b>&流行" not in page
+    assert "&lt;b&gt;&amp;流行" in page
+    assert "A &lt;report&gt;" in page
+    assert "Seed 0 &amp; &lt;i&gt;." in page
+    assert "$als$" in page
+    assert "prefers-color-scheme: dark" in page
+    drawn = "".join(re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL))
+    assert "var(--accent)" in drawn
+    assert "#0102" not in drawn
+    identifiers = re.findall(r'\sid="([^"]+)"', page)
+    assert len(identifiers) == len(set(identifiers))
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', page)) <= set(identifiers)
+
+
+def test_the_report_repeats_to_the_byte() -> None:
+    profile, parts = report_parts()
+    created = datetime(2024, 5, 1, tzinfo=UTC)
+    first, second = (render_report(leaderboard(), profile, parts, created=created) for _ in range(2))
+    assert first == second
+
+
+def test_the_report_leaves_out_what_it_was_not_given() -> None:
+    entry = Entry("only", {}, {"ndcg@10": np.full(5, np.nan)}, 1.0)
+    board = Leaderboard.build([entry], protocol="time")
+    page = render_report(board, DataProfile({}, np.empty(0, np.int64), np.empty(0, np.int64)))
+    assert page.count("<svg") == 1
+    assert 'id="learning"' not in page
+
+
+def test_the_profile_tells_of_the_data() -> None:
+    day = 86_400_000
+    data = Dataset(
+        users=Vocabulary(["a", "b"]),
+        items=Vocabulary(["x", "y", "z"]),
+        histories=Histories(
+            rows(0, 3, 4), rows(0, 0, 1, 1), np.ones(4), np.full(4, np.nan), rows(MISSING_TIME, day, 2 * day, 3 * day)
+        ),
+        catalog=Catalog.build(item_id=["x", "y", "z"]),
+        user_features=Features((), np.empty((2, 0))),
+        item_features=Features((), np.empty((3, 0))),
+        content={},
+        rating_scale=None,
+        now=3 * day,
+        fingerprint="",
+    )
+    profile = profile_of(data)
+    assert profile.figures["events"] == "4"
+    assert profile.figures["of all pairs known"] == "50.00%"
+    assert profile.figures["from – to"] == "1970-01-02 – 1970-01-04"
+    assert profile.popularity.tolist() == [1, 2, 0]
