@@ -8,16 +8,20 @@ from pydantic import ValidationError
 
 from zhiyin.core.arrays import IntVector
 from zhiyin.core.dataset import Query
-from zhiyin.core.errors import ArtifactError
+from zhiyin.core.errors import ArtifactError, ConfigError
 from zhiyin.core.histories import History
 from zhiyin.core.models import FitReport, Run, TrainingTask
+from zhiyin.models.als import Als
+from zhiyin.models.biased_mf import BiasedMF
+from zhiyin.models.content import ContentNeighbours
 from zhiyin.models.ease import Ease
+from zhiyin.models.features import FeatureTrees
 from zhiyin.models.neighbours import ItemNeighbours, UserNeighbours
 from zhiyin.models.popularity import Popularity
 from zhiyin.testing.model_conformance import CHECKS, Case, check_finds_the_pattern, registered
 from zhiyin.testing.synthetic import DAY, START, dataset_of, planted_groups
 
-PERSONAL = ("ease", "item-neighbours", "user-neighbours")
+PERSONAL = ("ease", "item-neighbours", "user-neighbours", "content", "als", "biased-mf", "features")
 MODELS = ("popularity", *PERSONAL)
 
 
@@ -159,3 +163,101 @@ def test_user_neighbours_vote_with_their_likeness() -> None:
     model.fit(data, RUN)
     scores = model.score([Query(History.of_items([0]), START)])[0]
     np.testing.assert_allclose(scores[1:], [1 / np.sqrt(2), 1 / np.sqrt(3), 1 / np.sqrt(3)])
+
+
+def test_als_vector_is_the_minimum_of_its_loss() -> None:
+    planted = planted_groups()
+    model = Als(Als.Config(factors=3, l2=0.5, alpha=4.0))
+    model.fit(planted.data, RUN)
+    vector = model.query_vectors([Query(timed([1, 5], [0, 1]), START)])[0]
+    factors = model.item_vectors()
+    wanted = np.isin(np.arange(len(factors)), [1, 5])
+    confidence = np.where(wanted, 5.0, 1.0)
+    gradient = factors.T @ (confidence * (factors @ vector - wanted)) + 0.5 * vector
+    np.testing.assert_allclose(gradient, 0, atol=1e-9)
+
+
+def test_content_reads_the_latest_likes_only() -> None:
+    planted = planted_groups()
+    model = ContentNeighbours(ContentNeighbours.Config(last=1))
+    model.fit(planted.data, RUN)
+    long, short = Query(timed([1, 6], [0, 1]), START), Query(timed([6], [0]), START)
+    np.testing.assert_allclose(model.score([long]), model.score([short]))
+    parts = model.contributions(long, np.array([2, 10])).parts
+    np.testing.assert_array_equal(parts[:, 0], 0)
+    assert parts[0, 1] > 0
+
+
+def test_content_without_vectors_names_what_there_is() -> None:
+    with pytest.raises(ConfigError, match="planted"):
+        ContentNeighbours(ContentNeighbours.Config(encoder="other")).fit(planted_groups().data, RUN)
+
+
+def test_item_without_content_scores_nothing() -> None:
+    vectors = np.array([[1, 0], [0, 1], [0, 0]], np.float32)
+    data = dataset_of([timed([0, 1], [0, 1])], 3, content={"plain": vectors})
+    model = ContentNeighbours(ContentNeighbours.Config())
+    model.fit(data, RUN)
+    np.testing.assert_array_equal(model.score([Query(timed([0], [0]), START)])[0, 2], 0)
+
+
+def rated(items: list[int], ratings: list[float]) -> History:
+    history = timed(items, [float(day) for day in range(len(items))])
+    return History(history.items, history.weights, np.array(ratings, np.float32), history.timestamps)
+
+
+def test_ratings_come_near_the_truth_for_users_never_seen() -> None:
+    generator = np.random.default_rng(5)
+    people, things = generator.standard_normal((230, 2)), generator.standard_normal((40, 2))
+    bias = generator.normal(0, 0.4, 40)
+    truth = np.clip(3 + bias + 0.6 * people @ things.T + generator.normal(0, 0.3, (230, 40)), 1, 5)
+    histories = []
+    for row in truth:
+        items = generator.choice(40, 25, replace=False)
+        histories.append(rated([int(item) for item in items], [float(row[item]) for item in items]))
+    data = dataset_of(histories[:200], 40, rating_scale=(1.0, 5.0))
+    model = BiasedMF(BiasedMF.Config(factors=2))
+    model.fit(data, RUN)
+    errors, spread = [], []
+    for row, history in zip(truth[200:], histories[200:], strict=True):
+        unseen = np.setdiff1d(np.arange(40), history.items)
+        predicted = model.predict_ratings([Query(history, START)], unseen)[0]
+        errors.append(predicted - row[unseen])
+        spread.append(row[unseen] - truth[:200, unseen].mean(axis=0))
+    assert np.sqrt(np.mean(np.concatenate(errors) ** 2)) < 0.45
+    assert np.sqrt(np.mean(np.concatenate(spread) ** 2)) > 0.8
+
+
+def test_a_user_who_rates_high_is_expected_to_go_on_so() -> None:
+    planted = planted_groups()
+    model = BiasedMF(BiasedMF.Config(factors=0))
+    model.fit(planted.data, RUN)
+    kind, strict = (Query(rated([1, 2, 3], [stars] * 3), START) for stars in (5.0, 1.0))
+    assert (model.score([kind]) > model.score([strict])).all()
+
+
+def test_weights_stand_in_where_there_are_no_ratings() -> None:
+    histories = [timed([0, 1, 2], [0, 1, 2], [1, 1, -1]), timed([0, 2], [0, 1], [1, -1])] * 10
+    model = BiasedMF(BiasedMF.Config(factors=1))
+    model.fit(dataset_of(histories, 3), RUN)
+    predicted = model.predict_ratings([Query(timed([0], [0]), START)], np.arange(3))[0]
+    assert predicted[1] > predicted[2]
+    assert np.abs(predicted).max() <= 1
+
+
+def test_trees_learn_taste_from_user_features_alone() -> None:
+    planted = planted_groups()
+    model = FeatureTrees(FeatureTrees.Config())
+    model.fit(planted.data, RUN)
+    taste = np.eye(4, dtype=np.float32)
+    scores = model.score([Query(History.of_items([]), START, taste[group]) for group in range(4)])
+    means = np.array([[row[planted.groups == group].mean() for group in range(4)] for row in scores])
+    np.testing.assert_array_equal(means.argmax(axis=1), np.arange(4))
+
+
+def test_trees_work_without_any_features() -> None:
+    data = dataset_of([timed([0, 1, 0], [0, 1, 2]), timed([0, 2], [0, 1])] * 20, 6)
+    model = FeatureTrees(FeatureTrees.Config(trees=20))
+    model.fit(data, RUN)
+    scores = model.score([Query(History.of_items([]), START)])[0]
+    assert scores[0] > scores[5]

@@ -1,0 +1,150 @@
+"""Gradient-boosted trees over what is known of user, item and history."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import xgboost
+from numpy.typing import NDArray
+from pydantic import Field
+
+from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
+from zhiyin.core.dataset import Dataset, Query
+from zhiyin.core.models import Candidates, FitReport, Parameters, Run
+from zhiyin.models.inputs import decay
+from zhiyin.models.stored import ModelConfig, StoredModel
+
+RECENT_DAYS = 30.0
+"""Half life of the second popularity column: what is liked at present, besides what always was."""
+
+ROWS_AT_ONCE = 200_000
+
+
+class FeatureTrees(StoredModel):
+    """XGBoost (Chen and Guestrin, 2016) on observed likes against sampled items, with logistic loss.
+
+    Columns: user features, item features, the mean item features of the likes before, the product of the two summed,
+    the log count of those likes, the log popularity of the item, ever and of late.
+    """
+
+    class Config(ModelConfig):
+        """trees, depth, learning_rate: of the ensemble. negatives: sampled items a like.
+
+        positives: at most that many likes are learned from, drawn at random.
+        """
+
+        trees: int = Field(default=100, ge=1)
+        depth: int = Field(default=6, ge=1, le=16)
+        learning_rate: float = Field(default=0.1, gt=0, le=1)
+        negatives: int = Field(default=4, ge=1)
+        positives: int = Field(default=50_000, ge=1)
+
+    name: ClassVar[str] = "features"
+    arrays: ClassVar[frozenset[str]] = frozenset({"booster", "item_columns", "item_features", "user_width"})
+    search: ClassVar[tuple[dict[str, Any], ...]] = ({"depth": 4}, {"depth": 6})
+    config: Config
+
+    def fit(self, data: Dataset, run: Run) -> FitReport:
+        generator = np.random.default_rng(run.seed)
+        events, n_items = data.histories, len(data.items)
+        item_features = np.asarray(data.item_features.matrix, np.float32)
+        likes = (events.weights > 0).astype(np.float64)
+        recent = likes * decay(events.timestamps, data.now, RECENT_DAYS)
+        columns = np.log1p([np.bincount(events.items, w, n_items) for w in (likes, recent)]).T.astype(np.float32)
+
+        users = events.users
+        before = _before(likes, events.indptr, users)
+        sums = _before(likes[:, None] * item_features[events.items], events.indptr, users)
+        chosen = np.flatnonzero(likes)
+        if len(chosen) > self.config.positives:
+            chosen = np.sort(generator.choice(chosen, self.config.positives, replace=False))
+        width = 1 + self.config.negatives
+        items = np.repeat(events.items[chosen], width).reshape(-1, width)
+        items[:, 1:] = generator.integers(0, max(1, n_items), (len(chosen), self.config.negatives))
+        labels = np.zeros(items.shape, np.float32)
+        labels[:, 0] = 1.0
+        mean = sums[chosen] / np.maximum(before[chosen], 1.0)[:, None]
+        rows = np.repeat(np.arange(len(chosen)), width)
+        table = _table(
+            np.asarray(data.user_features.matrix, np.float32)[users[chosen]][rows],
+            mean.astype(np.float32)[rows],
+            before[chosen].astype(np.float32)[rows],
+            items.ravel(),
+            item_features=item_features,
+            columns=columns,
+        )
+        settings = {
+            "objective": "binary:logistic",
+            "max_depth": self.config.depth,
+            "learning_rate": self.config.learning_rate,
+            "tree_method": "hist",
+            "seed": run.seed,
+            "verbosity": 0,
+        }
+        booster = xgboost.train(settings, xgboost.DMatrix(table, labels.ravel()), self.config.trees)
+        self.load_parameters(
+            {
+                "booster": np.frombuffer(bytes(booster.save_raw("ubj")), np.uint8),
+                "item_columns": columns,
+                "item_features": item_features,
+                "user_width": np.array([data.user_features.matrix.shape[1]], np.int64),
+            }
+        )
+        return FitReport()
+
+    def _prepare(self, parameters: Parameters) -> None:
+        self._booster = xgboost.Booster()
+        self._booster.load_model(bytearray(parameters["booster"].tobytes()))
+
+    def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
+        """Log odds that the user likes the item; a user without features counts as unknown in each of them."""
+        parameters = self.parameters()
+        item_features, columns = parameters["item_features"], parameters["item_columns"]
+        shared = np.arange(len(columns)) if candidates is None else candidates
+        lines = np.broadcast_to(shared, (len(queries), shared.shape[-1]))
+        scores = np.zeros(lines.shape)
+        at_once = max(1, ROWS_AT_ONCE // max(1, lines.shape[1]))
+        for start in range(0, len(queries), at_once):
+            part = queries[start : start + at_once]
+            if not lines.shape[1]:
+                break
+            known = [self._known(query, item_features, int(parameters["user_width"][0])) for query in part]
+            rows = np.repeat(np.arange(len(part)), lines.shape[1])
+            users, means, counts = (np.array(column, np.float32) for column in zip(*known, strict=True))
+            items = lines[start : start + at_once]
+            table = _table(
+                users[rows], means[rows], counts[rows], items.ravel(), item_features=item_features, columns=columns
+            )
+            margins = self._booster.inplace_predict(table, predict_type="margin")
+            scores[start : start + at_once] = np.asarray(margins, np.float64).reshape(items.shape)
+        return scores
+
+    def _known(
+        self, query: Query, item_features: FloatMatrix, user_width: int
+    ) -> tuple[FloatVector, FloatVector, float]:
+        history = query.history
+        liked = history.items[(history.weights > 0) & (history.items >= 0) & (history.items < len(item_features))]
+        user = np.full(user_width, np.nan) if query.user_features is None else query.user_features
+        mean = item_features[liked].sum(axis=0, dtype=np.float64) / max(1, len(liked))
+        return user, mean, float(len(liked))
+
+
+def _before(values: NDArray[np.float64], indptr: IntVector, users: IntVector) -> NDArray[np.float64]:
+    """Sums of `values` over the earlier events of the same user."""
+    running = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
+    sums: NDArray[np.float64] = running[:-1] - running[indptr[:-1]][users]
+    return sums
+
+
+def _table(
+    users: FloatMatrix,
+    means: FloatMatrix,
+    counts: FloatVector,
+    items: IntVector,
+    *,
+    item_features: FloatMatrix,
+    columns: FloatMatrix,
+) -> FloatMatrix:
+    own = item_features[items]
+    affinity = np.einsum("nf,nf->n", means, own)
+    return np.column_stack([users, own, means, affinity, np.log1p(counts), columns[items]]).astype(np.float32)
