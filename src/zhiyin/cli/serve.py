@@ -1,0 +1,33 @@
+"""`zhiyin serve`: the API and the page over a store and a trained system."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    store: Annotated[str, typer.Option(help="URL of the store, such as sqlite:///shop.db.")],
+    artifact: Annotated[Path, typer.Option(help="Folder that `zhiyin train` wrote.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
+) -> None:
+    """Serve recommendations, the API and the page until interrupted."""
+    # Imported here so that other commands start without the web stack.
+    import torch  # noqa: PLC0415
+    import uvicorn  # noqa: PLC0415
+
+    from zhiyin.app.loading import load_system  # noqa: PLC0415
+    from zhiyin.app.service import Service  # noqa: PLC0415
+    from zhiyin.storage.opening import open_stores  # noqa: PLC0415
+    from zhiyin.web.application import create_app  # noqa: PLC0415
+
+    # Requests run side by side in a pool; more threads inside each would only contend for the same cores.
+    torch.set_num_threads(1)
+    stores = open_stores(store)
+    try:
+        service = Service(load_system(artifact), stores)
+        typer.echo(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+        uvicorn.run(create_app(service), host=host, port=port, log_level="warning", access_log=False)
+    finally:
+        stores.close()

@@ -1,0 +1,241 @@
+"""What a running system promises about its lists, its reasons and its log."""
+
+import numpy as np
+import pytest
+from doubles import NOW, MemoryStores, films_stores, films_system
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from zhiyin.app.service import EventsRefusedError, RecommendRequest, Service
+from zhiyin.core.errors import InputError, NotFoundError
+from zhiyin.core.events import Events
+from zhiyin.core.results import Recommendations
+from zhiyin.retrieval.topn import top_n
+
+
+@pytest.fixture
+def stores() -> MemoryStores:
+    return films_stores()
+
+
+@pytest.fixture
+def service(stores: MemoryStores) -> Service:
+    return Service(films_system(), stores, clock=lambda: NOW)
+
+
+def ids(served: Recommendations) -> list[str]:
+    return [item.item_id for item in served.items]
+
+
+@given(
+    arrays.arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 9)), elements=st.integers(-2, 2)),
+    st.integers(1, 12),
+    st.integers(0, 2**32 - 1),
+)
+def test_top_n_equals_a_full_sort_with_the_lower_row_first(scores: np.ndarray, n: int, seed: int) -> None:
+    eligible = np.random.default_rng(seed).random(scores.shape) < 0.6
+    best = top_n(scores, n, eligible)
+    for line, allowed, rows, found in zip(scores, eligible, best.rows, best.scores, strict=True):
+        expected = sorted(np.flatnonzero(allowed), key=lambda row: (-line[row], row))[:n]
+        assert [row for row in rows if row >= 0] == expected
+        assert np.array_equal(found[: len(expected)], line[expected])
+        assert np.isnan(found[len(expected) :]).all()
+
+
+def test_top_n_refuses_scores_that_are_no_numbers() -> None:
+    with pytest.raises(InputError, match="not a number"):
+        top_n(np.array([[1.0, np.nan]]), 1)
+    with pytest.raises(InputError, match="at least one"):
+        top_n(np.ones((1, 2)), 0)
+
+
+def test_unknown_user_gets_the_popular_list_and_is_told_so(service: Service) -> None:
+    served = service.recommend(RecommendRequest("nobody", n=3))
+    assert served.rung == "popular"
+    assert ids(served) == ["alien", "blade-runner", "solaris"]
+    assert {item.reason.kind for item in served.items} == {"popular"}
+    assert [item.rank for item in served.items] == [1, 2, 3]
+
+
+def test_known_user_gets_unseen_available_items_with_exact_reasons(service: Service) -> None:
+    served = service.recommend(RecommendRequest("ann", n=100))
+    assert served.rung == "personal"
+    assert served.manifest_id == "films-1"
+    assert not {"alien", "solaris", "lost"} & set(ids(served))
+    assert "totoro" in ids(served), "having been shown is not having seen"
+    first = served.items[0]
+    system = service.slot.state.system
+    query = system.query(films_stores().events.history("ann", 10), NOW)
+    parts = system.model.contributions(query, system.items.rows([first.item_id])).parts[0]  # type: ignore[attr-defined]
+    assert first.item_id == "stalker"
+    assert (first.reason.kind, first.reason.item_id) == ("history", "solaris")
+    assert (first.reason.event, first.reason.value) == ("rating", 3.0)
+    assert first.reason.share == pytest.approx(parts[1] / parts.sum())
+
+
+def test_model_without_exact_contributions_claims_no_reason(stores: MemoryStores) -> None:
+    served = Service(films_system(additive=False), stores).recommend(RecommendRequest("ann"))
+    assert served.rung == "personal"
+    assert {item.reason.kind for item in served.items} == {"none"}
+
+
+def test_seen_items_come_back_when_asked_for(service: Service) -> None:
+    assert "alien" in ids(service.recommend(RecommendRequest("ann", n=100, keep_seen=True)))
+
+
+def test_categories_filter_the_list(service: Service) -> None:
+    served = service.recommend(RecommendRequest("ann", n=100, categories=("Animation", "no such thing")))
+    assert set(ids(served)) == {"wall-e", "totoro", "spirited-away", "up"}
+    assert not service.recommend(RecommendRequest("ann", categories=("no such thing",))).items
+
+
+def test_items_before_their_time_are_left_out(stores: MemoryStores) -> None:
+    system = films_system()
+    system.catalog.available_from[1] = NOW + 1
+    early = Service(system, stores, clock=lambda: NOW).recommend(RecommendRequest("nobody", n=100))
+    later = Service(system, stores, clock=lambda: NOW + 1).recommend(RecommendRequest("nobody", n=100))
+    assert "blade-runner" not in ids(early)
+    assert "blade-runner" in ids(later)
+
+
+def test_visitor_without_history_is_answered_by_what_they_like(service: Service) -> None:
+    served = service.recommend(RecommendRequest("visitor", n=4, items=("totoro",)))
+    assert served.rung == "personal"
+    assert served.items[0].reason.item_id == "totoro"
+    assert served.items[0].reason.event == "like"
+    assert "totoro" not in ids(served)
+    with pytest.raises(InputError, match="no item 'x'"):
+        service.recommend(RecommendRequest("visitor", items=("x",)))
+
+
+def test_only_dislikes_do_not_make_a_personal_list(service: Service) -> None:
+    service.record(Events.build(user_id=["eve"], item_id=["alien"], event="dislike", timestamp=[NOW]))
+    served = service.recommend(RecommendRequest("eve"))
+    assert served.rung == "popular"
+    assert "alien" not in ids(served)
+
+
+def test_every_list_is_logged_as_it_was_shown(service: Service, stores: MemoryStores) -> None:
+    served = service.recommend(RecommendRequest("小明", n=5))
+    again = service.recommend(RecommendRequest("小明", n=5))
+    shown = stores.impressions.read(served.recommendation_id)
+    assert served.recommendation_id != again.recommendation_id
+    assert list(shown.item_id) == ids(served)
+    assert list(shown.position) == [1, 2, 3, 4, 5]
+    assert list(shown.score) == [item.score for item in served.items]
+    assert set(shown.user_id) == {"小明"}
+    assert set(shown.rung) == {"personal"}
+    assert set(shown.timestamp) == {NOW}
+
+
+def test_a_new_event_changes_the_next_list(service: Service) -> None:
+    before = service.recommend(RecommendRequest("ann", n=3))
+    liked = before.items[0].item_id
+    service.record(
+        Events.build(
+            user_id=["ann"], item_id=[liked], event="like", recommendation_id=[before.recommendation_id], position=[1]
+        )
+    )
+    after = service.recommend(RecommendRequest("ann", n=3))
+    assert liked not in ids(after)
+    assert service.history("ann", 1)[0].event == "like"
+
+
+def test_lists_for_many_equal_lists_one_by_one(service: Service) -> None:
+    users = ["ann", "nobody", "小明"]
+    many = service.recommend_many(users, n=7)
+    single = [service.recommend(RecommendRequest(user, n=7)) for user in users]
+    assert [served.user_id for served in many] == users
+    assert [served.items for served in many] == [served.items for served in single]
+
+
+def test_shelves_tell_what_they_are(service: Service, stores: MemoryStores) -> None:
+    shelves = service.shelves("ann", 4).shelves
+    assert [shelf.kind for shelf in shelves] == ["for-you", "because", "because", "popular"]
+    because = shelves[1]
+    assert because.reason is not None
+    assert because.reason.item_id in {"alien", "solaris"}
+    assert {item.reason.item_id for item in because.recommendations.items} == {because.reason.item_id}
+    personal = [item for shelf in shelves[:-1] for item in ids(shelf.recommendations)]
+    assert len(personal) == len(set(personal))
+    for shelf in shelves:
+        assert len(stores.impressions.read(shelf.recommendations.recommendation_id)) == len(shelf.recommendations.items)
+
+
+def test_favourite_category_has_a_shelf(stores: MemoryStores) -> None:
+    shelves = Service(films_system(additive=False), stores).shelves("ann", 3).shelves
+    assert [(shelf.kind, shelf.category) for shelf in shelves] == [
+        ("for-you", None),
+        ("category", "Science fiction"),
+        ("popular", None),
+    ]
+
+
+def test_stranger_has_the_popular_shelf_alone(service: Service) -> None:
+    assert [shelf.kind for shelf in service.shelves("nobody").shelves] == ["popular"]
+
+
+def test_bad_events_are_refused_whole_with_every_problem(service: Service, stores: MemoryStores) -> None:
+    before = stores.events.last_sequence()
+    events = Events.build(
+        user_id=["ann", "", "a\x00b", "ann"],
+        item_id=["alien", "alien", "nothing", "alien"],
+        event=["like", "like", "like", "rating"],
+        value=[np.nan, np.nan, np.nan, np.inf],
+    )
+    with pytest.raises(EventsRefusedError, match="row 1, user_id") as refused:
+        service.record(events)
+    assert [(problem.row, problem.field) for problem in refused.value.problems] == [
+        (1, "user_id"),
+        (2, "user_id"),
+        (2, "item_id"),
+        (3, "value"),
+    ]
+    assert stores.events.last_sequence() == before
+
+
+def test_events_are_known_by_their_id(service: Service) -> None:
+    events = Events.build(user_id=["ann"], item_id=["up"], event="like", event_id=["e-1"])
+    assert (service.record(events).added, service.record(events).known) == (1, 1)
+
+
+def test_history_is_newest_first(service: Service) -> None:
+    newest = service.history("小明", 2)
+    assert [(entry.item_id, entry.event) for entry in newest] == [("amelie", "like"), ("mood", "play")]
+    assert newest[0].title == "Amélie"
+    assert service.history("ann")[1].value == 3.0
+    assert service.history("nobody") == []
+
+
+@pytest.mark.parametrize("user_id", ["", "a\nb", "\ud800", "x" * 513])
+def test_impossible_user_ids_are_refused(service: Service, user_id: str) -> None:
+    with pytest.raises(InputError, match="user_id"):
+        service.recommend(RecommendRequest(user_id))
+
+
+def test_users_are_found_by_prefix(service: Service) -> None:
+    assert service.users() == [("ann", 3), ("小明", 2)]
+    assert service.users("小") == [("小明", 2)]
+
+
+def test_items_are_found_by_title_and_popular_ones_come_first(service: Service) -> None:
+    assert [item.item_id for item in service.items("", 2)] == ["alien", "blade-runner"]
+    assert [item.item_id for item in service.items("AMÉLIE")] == ["amelie"]
+    assert service.item("mood").categories == ("Romance", "Drama")
+    assert service.categories()[0] == ("Drama", 9)
+    with pytest.raises(NotFoundError, match="'x'"):
+        service.item("x")
+
+
+def test_similar_items_need_a_model_that_knows_nearness(service: Service, stores: MemoryStores) -> None:
+    near = service.similar("totoro", 2)
+    assert [view.item_id for view, _ in near] == ["wall-e", "spirited-away"]
+    assert Service(films_system(additive=False), stores).similar("totoro") == []
+
+
+def test_a_new_version_answers_after_one_assignment(service: Service) -> None:
+    assert service.ready()
+    service.slot.replace(films_system(manifest_id="films-2"))
+    assert service.manifest_id == "films-2"
+    assert service.recommend(RecommendRequest("ann")).manifest_id == "films-2"

@@ -1,0 +1,221 @@
+"""The HTTP API as a client sees it."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from doubles import NOW, MemoryStores, films_stores, films_system
+from fastapi import FastAPI
+
+import zhiyin.web
+from zhiyin.app.service import Service
+from zhiyin.core.events import Events
+from zhiyin.web.application import MAX_BODY_BYTES, MAX_EVENTS, create_app
+
+FOLDER = Path(zhiyin.web.__file__).parent
+
+
+@pytest.fixture
+def stores() -> MemoryStores:
+    return films_stores()
+
+
+class Client:
+    """Asks the application without a socket."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    def get(self, path: str, params: dict[str, Any] | None = None) -> httpx.Response:
+        return asyncio.run(self._ask("GET", path, params=params))
+
+    def post(self, path: str, **content: Any) -> httpx.Response:
+        return asyncio.run(self._ask("POST", path, **content))
+
+    async def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
+        transport = httpx.ASGITransport(app=self._app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://zhiyin") as client:
+            return await client.request(method, path, **content)
+
+
+@pytest.fixture
+def client(stores: MemoryStores) -> Client:
+    return Client(create_app(Service(films_system(), stores, clock=lambda: NOW)))
+
+
+def get(client: Client, path: str, **parameters: Any) -> Any:
+    response = client.get(path, params=parameters or None)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def test_a_list_names_its_rung_and_its_reasons(client: Client) -> None:
+    answer = get(client, "/api/recommend/ann", n=2)
+    assert answer["rung"] == "personal"
+    assert [line["rank"] for line in answer["items"]] == [1, 2]
+    first = answer["items"][0]
+    assert first["item"]["title"] == "Stalker"
+    assert first["reason"]["title"] == "Солярис"
+    assert (first["reason"]["event"], first["reason"]["value"]) == ("rating", 3.0)
+    assert get(client, "/api/recommend/nobody")["rung"] == "popular"
+
+
+def test_lists_take_filters(client: Client) -> None:
+    answer = client.get("/api/recommend/ann?category=Animation&category=Romance&n=100&keep_seen=true").json()
+    found = {line["item"]["item_id"] for line in answer["items"]}
+    assert {"totoro", "casablanca"} <= found
+    assert not {"alien", "moon"} & found
+    visitor = client.get("/api/recommend/visitor?item=totoro&n=1").json()
+    assert visitor["items"][0]["reason"]["event"] == "like"
+
+
+@pytest.mark.parametrize("query", ["n=0", "n=101", "n=x", "keep_seen=perhaps", "item=unknown"])
+def test_parameters_out_of_range_are_named(client: Client, query: str) -> None:
+    response = client.get(f"/api/recommend/ann?{query}")
+    assert response.status_code == 422
+    answer = response.json()
+    assert query.split("=", maxsplit=1)[0] in str(answer["problems"]) or "unknown" in answer["error"]
+
+
+@pytest.mark.parametrize("user_id", ["小明", "a/b", "a b?c#d%", "🎬", "history", "a/history"])
+def test_ids_of_any_kind_work_everywhere(client: Client, user_id: str) -> None:
+    event = {"user_id": user_id, "item_id": "alien", "event": "like"}
+    assert client.post("/api/events", json=event).json() == {"added": 1, "known": 0}
+    part = quote(user_id, safe="")
+    assert get(client, f"/api/recommend/{part}")["user_id"] == user_id
+    assert get(client, f"/api/shelves/{part}")["user_id"] == user_id
+    assert get(client, f"/api/users/{part}/history")["events"][0]["item_id"] == "alien"
+    assert get(client, "/api/users", prefix=user_id)["users"][0]["user_id"] == user_id
+
+
+def test_events_keep_what_they_carry(client: Client, stores: MemoryStores) -> None:
+    served = get(client, "/api/recommend/ann", n=1)
+    event = {
+        "user_id": "ann",
+        "item_id": served["items"][0]["item"]["item_id"],
+        "event": "rating",
+        "value": 4.5,
+        "timestamp": NOW + 1,
+        "recommendation_id": served["recommendation_id"],
+        "position": 1,
+    }
+    assert client.post("/api/events", json=[event]).json() == {"added": 1, "known": 0}
+    kept: Events = stores.events.history("ann", 1)
+    assert (kept.value[0], kept.timestamp[0], kept.position[0]) == (4.5, NOW + 1, 1)
+    assert kept.recommendation_id[0] == served["recommendation_id"]
+
+
+def test_wrong_rows_are_named_and_nothing_is_kept(client: Client, stores: MemoryStores) -> None:
+    before = stores.events.last_sequence()
+    rows = [
+        {"user_id": "ann", "item_id": "alien", "event": "like"},
+        {"user_id": "ann", "item_id": "alien", "event": "like", "vaule": 1},
+        {"user_id": 7, "item_id": "alien", "event": "like"},
+        {"user_id": "ann", "item_id": "alien"},
+        "alien",
+        {"user_id": "ann", "item_id": "alien", "event": "rating", "value": float("nan")},
+    ]
+    body = json.dumps(rows)
+    response = client.post("/api/events", content=body, headers={"content-type": "application/json"})
+    assert response.status_code == 422
+    found = [(problem["row"], problem["field"]) for problem in response.json()["problems"]]
+    assert found == [(1, "vaule"), (2, "user_id"), (3, "event"), (4, ""), (5, "value")]
+    unknown = client.post("/api/events", json=[rows[0], {**rows[0], "item_id": "nothing"}])  # type: ignore[dict-item]
+    assert unknown.status_code == 422
+    assert [(p["row"], p["field"]) for p in unknown.json()["problems"]] == [(1, "item_id")]
+    assert stores.events.last_sequence() == before
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"{", "application/json", 422),
+        (b"\xff\xfe", "application/json", 422),
+        (b"[" * 100_000, "application/json", 422),
+        (b"[]", "application/json", 422),
+        (json.dumps([{}] * (MAX_EVENTS + 1)).encode(), "application/json", 422),
+        (b"{}", "text/plain", 415),
+        (b" " * (MAX_BODY_BYTES + 1), "application/json", 413),
+    ],
+)
+def test_bodies_that_cannot_be_used_are_refused(client: Client, body: bytes, kind: str, status: int) -> None:
+    response = client.post("/api/events", content=body, headers={"content-type": kind})
+    assert response.status_code == status
+    assert response.json()["error"]
+
+
+def test_the_cap_holds_for_bodies_of_undeclared_length(client: Client) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield b" " * 65536
+
+    response = client.post("/api/events", content=chunks(), headers={"content-type": "application/json"})
+    assert response.status_code == 413
+
+
+def test_items_are_listed_found_and_compared(client: Client) -> None:
+    assert get(client, "/api/items", limit=1)["items"][0]["item_id"] == "alien"
+    assert get(client, "/api/items", search="トトロ")["items"][0]["item_id"] == "totoro"
+    assert get(client, "/api/items/wall-e")["categories"] == ["Animation", "Science fiction"]
+    assert get(client, "/api/similar/totoro", n=1)["items"][0]["item"]["item_id"] == "wall-e"
+    assert get(client, "/api/categories")["categories"][0] == {"name": "Drama", "items": 9}
+    missing = client.get("/api/items/nothing")
+    assert missing.status_code == 404
+    assert "nothing" in missing.json()["error"]
+
+
+def test_shelves_carry_a_recommendation_id_each(client: Client) -> None:
+    shelves = get(client, "/api/shelves/ann", n=4)["shelves"]
+    assert [shelf["kind"] for shelf in shelves] == ["for-you", "because", "because", "popular"]
+    assert shelves[1]["reason"]["event"] == "rating"
+    assert len({shelf["recommendations"]["recommendation_id"] for shelf in shelves}) == len(shelves)
+
+
+def test_health_and_metrics(client: Client) -> None:
+    assert get(client, "/api/health/live") == {"status": "live", "manifest_id": "films-1"}
+    assert get(client, "/api/health/ready")["status"] == "ready"
+    get(client, "/api/recommend/ann")
+    measured = client.get("/metrics").text
+    assert 'zhiyin_lists_served_total{rung="personal"} 1.0' in measured
+    assert 'route="/api/recommend/{user_id:path}",status="200"' in measured
+    assert "ann" not in re.findall(r'"([^"]*)"', measured)
+
+
+@pytest.mark.parametrize("path", ["/", "/api/users", "/static/app.js", "/nothing", "/api/items/nothing"])
+def test_every_answer_has_the_strict_headers(client: Client, path: str) -> None:
+    headers = client.get(path).headers
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_description_is_served_here_and_no_page_asks_elsewhere(client: Client) -> None:
+    schema = get(client, "/api/openapi.json")
+    assert "/api/events" in schema["paths"]
+    assert client.get("/docs").status_code == 404
+    for file in (*FOLDER.glob("static/*"), *FOLDER.glob("templates/*")):
+        outside = set(re.findall(r"(?:https?:)?//[a-z0-9.-]+\.[a-z]+", file.read_text("utf-8")))
+        assert outside <= {"http://www.w3.org"}, file.name
+
+
+def test_both_languages_say_the_same_things(client: Client) -> None:
+    def keys(value: Any) -> Any:
+        return {key: keys(part) for key, part in value.items()} if isinstance(value, dict) else None
+
+    def slots(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: slots(part) for key, part in value.items() if key != "one"}
+        return sorted(re.findall(r"{\w+}", value))
+
+    en, zh = (get(client, f"/locales/{language}.json") for language in ("en", "zh"))
+    assert slots(en) == slots(zh)
+    assert set(keys(en)) == set(keys(zh))
+    named = set(re.findall(r'data-text="(\w+)"', client.get("/").text))
+    assert named <= set(en)
+    assert "innerHTML" not in client.get("/static/app.js").text
