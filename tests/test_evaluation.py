@@ -25,8 +25,8 @@ from zhiyin.core.vocabulary import Vocabulary
 from zhiyin.evaluation.beyond import evaluate_beyond, gini, intra_list_diversity, item_popularity
 from zhiyin.evaluation.intervals import bootstrap_interval, bootstrap_intervals, paired_test
 from zhiyin.evaluation.leaderboard import Entry, Leaderboard
-from zhiyin.evaluation.ranking import NO_ITEM, evaluate_ranking, top_k
-from zhiyin.evaluation.rating import evaluate_ratings
+from zhiyin.evaluation.ranking import NO_ITEM, RankingResult, average_by_user, evaluate_ranking, top_k
+from zhiyin.evaluation.rating import RatingResult, evaluate_ratings
 from zhiyin.evaluation.report import DataProfile, ReportParts, profile_of, render_report, write_report
 from zhiyin.evaluation.slices import by_attribute, by_history_length, by_target_popularity, slice_figures
 
@@ -442,3 +442,22 @@ def test_the_profile_tells_of_the_data() -> None:
     assert profile.figures["of all pairs known"] == "50.00%"
     assert profile.figures["from – to"] == "1970-01-02 – 1970-01-04"
     assert profile.popularity.tolist() == [1, 2, 0]
+
+
+def test_folds_are_brought_together_by_user() -> None:
+    scores, whole = random_case(1)
+    model = Table.of(scores)
+    result = evaluate_ranking(model, whole, 60)
+    twice = RankingResult.over_folds([result, result])
+    assert twice.lists.shape == (80, 20)
+    averaged = average_by_user(twice.users, twice.metrics["ndcg@10"], 41)
+    np.testing.assert_allclose(averaged[:40], result.metrics["ndcg@10"])
+    assert np.isnan(averaged[40])
+    with pytest.raises(InputError, match="cut-offs"):
+        RankingResult.over_folds([result, evaluate_ranking(model, whole, 60, ks=(3,))])
+    first = holdout_of([rows(0, 1)], [rows()], [[1.0, 2.0]])
+    second = holdout_of([rows(2)], [rows()], [[5.0]])
+    predictions = Table.of(np.array([[2.0, 2.0, 3.0]]))
+    folds = RatingResult.over_folds([evaluate_ratings(predictions, h) for h in (first, second)], [first, second])
+    assert folds.metrics["rmse"] == pytest.approx(np.sqrt(5 / 3))
+    assert folds.per_user(1)["mae"][0] == pytest.approx(1.0)

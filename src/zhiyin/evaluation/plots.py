@@ -104,12 +104,12 @@ def learning(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
                     panel.annotate(
                         f"best, epoch {x[best]}",
                         (x[best], y[best]),
-                        xytext=(0, -14),
+                        xytext=(0, 9),
                         textcoords="offset points",
-                        ha="right" if best > len(x) / 2 else "left",
+                        ha="center",
                         color=MUTED,
                     )
-                    panel.margins(y=0.25)
+                    panel.margins(x=0.12, y=0.3)
                 panel.set_title(model if row == 0 else "")
                 panel.set_ylabel(key if column == 0 else "")
                 panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -187,7 +187,7 @@ def popularity_curve(counts: IntVector, exposures: Mapping[str, IntVector]) -> s
         return _svg(figure, "popularity", "Popularity of items and the share of lists that popular items receive")
 
 
-def slice_panels(figures: Mapping[str, Sequence[SliceFigures]], metric: str) -> str:
+def slice_panels(figures: Mapping[str, Sequence[SliceFigures]], metric: str, baseline: str | None) -> str:
     """One panel a kind of slice; every model's mean with its interval, side by side in each slice."""
     kinds = list(dict.fromkeys(part.kind for parts in figures.values() for part in parts))
     labels = {kind: {p.label: p.users for parts in figures.values() for p in parts if p.kind == kind} for kind in kinds}
@@ -198,7 +198,7 @@ def slice_panels(figures: Mapping[str, Sequence[SliceFigures]], metric: str) -> 
             place = {label: row for row, label in enumerate(labels[kind])}
             for series, (model, parts) in enumerate(figures.items()):
                 offset = (series - (len(figures) - 1) / 2) * 0.2
-                colour = ACCENT if series == 0 else SERIES[(series - 1) % len(SERIES)]
+                colour = MUTED if model == baseline else ACCENT if series == 0 else SERIES[(series - 1) % len(SERIES)]
                 for part in parts:
                     if part.kind == kind:
                         _interval(panel, place[part.label] + offset, part.metrics.get(metric), colour)

@@ -1,7 +1,8 @@
 """Accuracy of predicted ratings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -45,6 +46,14 @@ class RatingResult:
             "mae": bootstrap_ratio(absolute, count, seed),
         }
 
+    @classmethod
+    def over_folds(cls, results: Sequence[Self], holdouts: Sequence[Holdout]) -> Self:
+        """All folds in one, `rows` now being rows of users, so that a user's folds are resampled together."""
+        rows = [holdout.users[result.rows] for result, holdout in zip(results, holdouts, strict=True)]
+        predicted = np.concatenate([result.predicted for result in results])
+        actual = np.concatenate([result.actual for result in results])
+        return cls(np.concatenate(rows), predicted, actual, _totals(predicted - actual))
+
 
 def evaluate_ratings(model: RatingModel, holdout: Holdout, batch: int = 256) -> RatingResult:
     """RMSE and MAE of `model` over every target that has a rating.
@@ -76,10 +85,8 @@ def evaluate_ratings(model: RatingModel, holdout: Holdout, batch: int = 256) -> 
         predicted.append(answers[filled])
         actual.append(np.concatenate([holdout.ratings[row][known[row]] for row in chosen]).astype(np.float64))
     flat_predicted, flat_actual = np.concatenate(predicted), np.concatenate(actual)
-    error = flat_predicted - flat_actual
-    return RatingResult(
-        np.concatenate(rows),
-        flat_predicted,
-        flat_actual,
-        {"rmse": float(np.sqrt(np.mean(error**2))), "mae": float(np.mean(np.abs(error)))},
-    )
+    return RatingResult(np.concatenate(rows), flat_predicted, flat_actual, _totals(flat_predicted - flat_actual))
+
+
+def _totals(error: FloatVector) -> dict[str, float]:
+    return {"rmse": float(np.sqrt(np.mean(error**2))), "mae": float(np.mean(np.abs(error)))}

@@ -107,6 +107,7 @@ def render_report(
         title=title,
         created=(created or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M UTC"),
         board=board,
+        upwards=board.metric not in ERRORS,
         best=best,
         gain=_gain(board),
         metrics=metrics,
@@ -124,7 +125,7 @@ def render_report(
             "popularity": plots.popularity_curve(profile.popularity, parts.exposures)
             if profile.popularity.any()
             else "",
-            "slices": plots.slice_panels(parts.slices, parts.slice_metric or board.metric)
+            "slices": plots.slice_panels(parts.slices, parts.slice_metric or board.metric, board.baseline)
             if any(parts.slices.values())
             else "",
         },
