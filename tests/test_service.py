@@ -223,6 +223,8 @@ def test_items_are_found_by_title_and_popular_ones_come_first(service: Service) 
     assert [item.item_id for item in service.items("", 2)] == ["alien", "blade-runner"]
     assert [item.item_id for item in service.items("AMÉLIE")] == ["amelie"]
     assert service.item("mood").categories == ("Romance", "Drama")
+    assert service.describe("mood") == service.item("mood")
+    assert service.describe("gone").title == "gone"
     assert service.categories()[0] == ("Drama", 9)
     with pytest.raises(NotFoundError, match="'x'"):
         service.item("x")

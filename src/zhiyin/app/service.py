@@ -281,6 +281,12 @@ class Service:
         state = self.slot.state
         return _view(state, self._row(state, item_id))
 
+    def describe(self, item_id: str) -> ItemView:
+        """Like `item`, but an item that the version serving now no longer knows is described by its id alone."""
+        state = self.slot.state
+        row = state.system.items.row(item_id)
+        return ItemView(item_id, item_id, None, (), None) if row == UNKNOWN else _view(state, row)
+
     def items(self, search: str = "", limit: int = 50) -> list[ItemView]:
         """Items whose title holds `search`, whatever the case, the most popular first."""
         state = self.slot.state

@@ -485,7 +485,7 @@ def _reason_out(service: Service, reason: Reason) -> ReasonOut:
     return ReasonOut(
         kind=reason.kind,
         item_id=reason.item_id,
-        title=None if reason.item_id is None else service.item(reason.item_id).title,
+        title=None if reason.item_id is None else service.describe(reason.item_id).title,
         event=reason.event,
         value=reason.value,
         share=reason.share,
@@ -500,7 +500,7 @@ def _list_out(service: Service, served: Recommendations) -> RecommendationsOut:
         manifest_id=served.manifest_id,
         items=[
             RecommendedOut(
-                item=_item_out(service.item(item.item_id)),
+                item=_item_out(service.describe(item.item_id)),
                 rank=item.rank,
                 score=item.score,
                 reason=_reason_out(service, item.reason),

@@ -65,8 +65,13 @@ async function ask(path, options) {
   return answer;
 }
 
-function say(message, failed = false) {
+function announce(message) {
+  $("live").classList.remove("shown", "failed");
   $("live").textContent = message;
+}
+
+function say(message, failed = false) {
+  announce(message);
   $("live").classList.toggle("failed", failed);
   $("live").classList.add("shown");
   clearTimeout(say.timer);
@@ -82,12 +87,11 @@ function hash(value) {
 }
 
 /* A cover made of the title: two hues and an angle that are always the same for the same item. */
-function cover(item) {
+function cover(item, heading = null) {
   const seed = hash(item.item_id + item.title);
   const letters = [...item.title.replace(/^(the|a|an) /i, "").trim()];
-  const tile = element("div", { class: `cover pattern-${seed % 4}`, "aria-hidden": "true" },
-    element("span", { class: "cover-letter" }, letters[0] ?? "·"),
-    element("span", { class: "cover-title" }, item.title));
+  const tile = element("div", { class: `cover pattern-${seed % 4}` },
+    element("span", { class: "cover-letter", "aria-hidden": "true" }, letters[0] ?? "·"), heading);
   tile.style.setProperty("--hue", String(seed % 360));
   tile.style.setProperty("--turn", String(40 + (seed >>> 9) % 80));
   tile.style.setProperty("--angle", `${(seed >>> 16) % 360}deg`);
@@ -127,9 +131,8 @@ function card(line, shelf) {
       onclick: (click) => feedback(click.currentTarget, event, key, line, shelf),
     }, icon(event)));
   return element("li", { class: "card", "data-item": item.item_id, "aria-labelledby": titleId },
-    cover(item),
+    cover(item, element("h3", { id: titleId, title: item.title }, item.title)),
     element("div", { class: "card-body" },
-      element("h3", { id: titleId, title: item.title }, item.title),
       item.categories.length ? element("p", { class: "tags" }, item.categories.slice(0, 3).join(" · ")) : null,
       reasonLine(line.reason, shelf),
       element("div", { class: "acts" }, ...buttons)));
@@ -201,7 +204,8 @@ async function loadRoom() {
     // An answer to an older question must not overwrite a newer one.
     if (turn !== asked) return;
     state.shelves = shelves.shelves;
-    state.history = history.events;
+    // Being shown something is nothing that a person did.
+    state.history = history.events.filter((entry) => entry.event !== "impression");
     drawShelves();
     drawHistory();
   } finally {
@@ -247,7 +251,7 @@ async function enter(user, visitor = false) {
   $("main").focus({ preventScroll: true });
   try {
     await loadRoom();
-    say(t("loaded", { name: personName() }));
+    announce(t("loaded", { name: personName() }));
   } catch (error) {
     $("shelves").replaceChildren(element("div", { class: "empty" },
       element("p", {}, t("failed", { error: error.message })),
@@ -360,6 +364,7 @@ async function speak(language) {
   document.title = t("title");
   for (const node of document.querySelectorAll("[data-text]")) node.textContent = t(node.dataset.text);
   $("language").lang = language === "zh" ? "en" : "zh-Hans";
+  announce("");
   drawTheme();
   drawPerson();
   drawShelves();
