@@ -1,0 +1,134 @@
+"""Files into a store."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zhiyin.core.catalog import Catalog
+from zhiyin.core.errors import InputError
+from zhiyin.events.catalogue import read_catalog, read_users
+from zhiyin.events.cleaning import steps
+from zhiyin.events.reading import EventFile
+from zhiyin.events.refusals import RefusalLog
+from zhiyin.events.sources import source_name
+from zhiyin.storage.opening import SqliteStores, open_stores
+
+
+@dataclass(frozen=True)
+class IngestRequest:
+    """events: paths, "-" for standard input. columns: column of a file -> canonical name.
+
+    strict: one refused row, and nothing is written. clean: names of cleaning steps or presets ("retail").
+    refused: the CSV file that lists refused rows; None puts it beside the store.
+    """
+
+    events: Sequence[str | Path]
+    store: str
+    catalogue: str | Path | None = None
+    users: str | Path | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    strict: bool = False
+    clean: Sequence[str] = ()
+    refused: Path | None = None
+    tenant: str = "default"
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """One file of events: read == added + known + the sums of refused and of removed."""
+
+    file: str
+    read: int
+    added: int
+    known: int
+    refused: Mapping[str, int]
+    removed: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """catalogue, users: rows read, None where no file was given. titled: items whose title came from the events.
+
+    refused_elsewhere: refusals by reason in the files of items and users. refusals: where all are listed, if there
+    were any. unused: columns of the mapping that no file has.
+    """
+
+    files: Sequence[FileReport]
+    catalogue: int | None
+    users: int | None
+    titled: int
+    refused_elsewhere: Mapping[str, int]
+    refusals: Path | None
+    unused: Sequence[str]
+
+
+def ingest(request: IngestRequest) -> IngestReport:
+    """Reads the files of `request` into its store; a second time, nothing changes.
+
+    Raises `InputError` for a file that cannot be read or, when strict, for any refused row, `ConfigError` for an
+    unknown cleaning step, `StoreError` for a store that cannot be written.
+    """
+    cleaning = steps(request.clean)
+    if not request.events and request.catalogue is None and request.users is None:
+        raise InputError("nothing to import: name a file of events, a catalogue or a file of users")
+    if [str(source) for source in request.events].count("-") > 1:
+        raise InputError("standard input can be read once; name '-' once")
+    path = request.refused or Path(request.store.removeprefix("sqlite:///") + ".refused.csv")
+    with ExitStack() as stack:
+        stores = open_stores(request.store, request.tenant)
+        stack.callback(stores.close)
+        log = stack.enter_context(RefusalLog(path).open())
+        if request.strict:
+            stack.enter_context(stores.transaction())
+        files = [EventFile(source, log, request.columns, cleaning) for source in request.events]
+        catalogue = users = None
+        if request.catalogue is not None:
+            catalog, catalogue = read_catalog(request.catalogue, log, request.columns)
+            stores.catalog.upsert(catalog)
+        if request.users is not None:
+            people, users = read_users(request.users, log, request.columns)
+            stores.users.upsert(people)
+        reports = [_append(file, stores) for file in files]
+        titled = _add_titles(files, stores)
+        if request.strict and log.total:
+            raise InputError(
+                f"{log.total} rows refused ({_counted(log)}), listed in {path}; nothing was imported:"
+                " correct them or leave out --strict"
+            )
+        known = {name for file in files for name in file.headers}
+        elsewhere = [source_name(source) for source in (request.catalogue, request.users) if source is not None]
+        return IngestReport(
+            files=reports,
+            catalogue=catalogue,
+            users=users,
+            titled=titled,
+            refused_elsewhere={why: n for name in elsewhere for why, n in log.counts.get(name, {}).items()},
+            refusals=log.written,
+            unused=[name for name in request.columns if name not in known and not elsewhere],
+        )
+
+
+def _append(file: EventFile, stores: SqliteStores) -> FileReport:
+    added = known = 0
+    for batch in file:
+        report = stores.events.append(batch)
+        added += report.added
+        known += report.known
+    refused = dict(sorted(file.log.counts.get(file.name, {}).items()))
+    return FileReport(file.name, file.read, added, known, refused, dict(file.removed))
+
+
+def _add_titles(files: Sequence[EventFile], stores: SqliteStores) -> int:
+    """Titles met in events make items, but never replace what a catalogue says of one."""
+    titles = {item: title for file in reversed(files) for item, title in file.titles.items()}
+    if titles:
+        for item in stores.catalog.read().item_id:
+            titles.pop(item, None)
+        stores.catalog.upsert(Catalog.build(item_id=list(titles), title=list(titles.values())))
+    return len(titles)
+
+
+def _counted(log: RefusalLog) -> str:
+    reasons = sorted({reason for counts in log.counts.values() for reason in counts})
+    return ", ".join(f"{reason}: {sum(counts[reason] for counts in log.counts.values())}" for reason in reasons)

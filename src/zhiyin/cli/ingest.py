@@ -1,0 +1,83 @@
+"""`zhiyin ingest`."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from zhiyin.app.ingest import IngestReport, IngestRequest
+from zhiyin.app.ingest import ingest as run
+from zhiyin.core.errors import InputError
+
+
+def ingest(
+    store: Annotated[str, typer.Option(help="Where events are kept: sqlite:///path.db")],
+    events: Annotated[list[str] | None, typer.Argument(help="Files of events; - is standard input.")] = None,
+    catalogue: Annotated[str | None, typer.Option(help="A file of items.")] = None,
+    users: Annotated[str | None, typer.Option(help="A file of users.")] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option("--map", metavar="COL=NAME", help="The file's column COL is the NAME.")
+    ] = None,
+    clean: Annotated[
+        list[str] | None, typer.Option(metavar="STEP", help="A cleaning step, or the preset 'retail'.")
+    ] = None,
+    refused: Annotated[
+        Path | None, typer.Option(help="Where to list refused rows; beside the store if left out.")
+    ] = None,
+    tenant: Annotated[str, typer.Option(help="Whose events these are.")] = "default",
+    strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row is refused.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Import events, a catalogue and users. Importing the same file twice changes nothing."""
+    report = run(
+        IngestRequest(
+            events=events or [],
+            store=store,
+            catalogue=catalogue,
+            users=users,
+            columns=dict(_pair(mapping) for mapping in columns or []),
+            strict=strict,
+            clean=clean or [],
+            refused=refused,
+            tenant=tenant,
+        )
+    )
+    if as_json:
+        typer.echo(json.dumps(asdict(report), ensure_ascii=False, default=str))
+    else:
+        _show(report, Console())
+
+
+def _pair(mapping: str) -> tuple[str, str]:
+    column, sign, name = mapping.rpartition("=")
+    if not sign or not column or not name:
+        raise InputError(f"--map {mapping}: write it as COLUMN=NAME, for example --map buyer=user_id")
+    return column, name
+
+
+def _show(report: IngestReport, console: Console) -> None:
+    for file in report.files:
+        table = Table(title=file.file, title_justify="left", show_header=False)
+        table.add_column("what")
+        table.add_column("rows", justify="right")
+        rows = [("read", file.read)]
+        rows += [(f"refused: {reason}", n) for reason, n in file.refused.items()]
+        rows += [(f"removed: {step}", n) for step, n in file.removed.items()]
+        for what, n in (*rows, ("known already", file.known), ("added", file.added)):
+            table.add_row(what, f"{n:,}")
+        console.print(table)
+    for name, count in (("catalogue", report.catalogue), ("users", report.users)):
+        if count is not None:
+            console.print(f"{name}: {count:,} rows read")
+    for reason, count in report.refused_elsewhere.items():
+        console.print(f"refused in catalogue or users: {reason}: {count:,}")
+    if report.titled:
+        console.print(f"items named by titles in the events: {report.titled:,}")
+    if report.refusals is not None:
+        console.print(f"refused rows are listed in {report.refusals}", soft_wrap=True)
+    for column in report.unused:
+        console.print(f"no file has the mapped column {column!r}", markup=False)

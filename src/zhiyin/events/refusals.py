@@ -1,0 +1,71 @@
+"""Rows that cannot be used: what was wrong, where, and the file they are listed in."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from zhiyin.core.errors import InputError
+
+SHOWN = 200
+"""Characters of a refused value that are reported."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """row: the number a spreadsheet shows (a header is row 1). reason: a stable short code."""
+
+    file: str
+    row: int
+    field: str
+    value: str
+    reason: str
+
+
+class RefusalLog:
+    """Counts refusals by file and reason and writes each to a CSV file, made when the first one comes."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.counts: dict[str, Counter[str]] = {}
+        self._writer: Any = None
+        self._file: Any = None
+
+    def add(self, refusal: Refusal) -> None:
+        """Raises `InputError` where the file cannot be written."""
+        self.counts.setdefault(refusal.file, Counter())[refusal.reason] += 1
+        if self.path is None:
+            return
+        if self._writer is None:
+            try:
+                self._file = self.path.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="")
+            except OSError as error:
+                raise InputError(f"cannot write the file of refused rows {self.path}: {error.strerror}") from error
+            self._writer = csv.writer(self._file)
+            self._writer.writerow([field.name for field in fields(Refusal)])
+        self._writer.writerow([harmless(cell) if isinstance(cell, str) else cell for cell in astuple(refusal)])
+
+    @property
+    def total(self) -> int:
+        return sum(sum(counts.values()) for counts in self.counts.values())
+
+    @property
+    def written(self) -> Path | None:
+        """The file, if there was anything to write."""
+        return self.path if self._writer is not None else None
+
+    @contextmanager
+    def open(self) -> Iterator["RefusalLog"]:
+        try:
+            yield self
+        finally:
+            if self._file is not None:
+                self._file.close()
+
+
+def harmless(cell: str) -> str:
+    """The cell as a spreadsheet will show it rather than run it (OWASP, CSV injection)."""
+    return "'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
