@@ -86,7 +86,8 @@ def test_fingerprint_follows_content_and_settings() -> None:
     first, second = dataset(random_events(1)), dataset(random_events(1))
     assert first.fingerprint == second.fingerprint
     assert first.fingerprint != dataset(random_events(2)).fingerprint
-    assert first.fingerprint != dataset(random_events(1), PreparationSettings(encoder=None, history_limit=3)).fingerprint
+    shorter = PreparationSettings(encoder=None, history_limit=3)
+    assert first.fingerprint != dataset(random_events(1), shorter).fingerprint
 
 
 @given(st.integers(0, 1000), st.floats(0.3, 0.9))

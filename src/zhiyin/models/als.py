@@ -29,9 +29,9 @@ class Als(StoredModel):
         binary: every liked item counts 1. half_life_days: fading of a query's events relative to its latest one.
         """
 
-        factors: int = Field(default=64, ge=1)
+        factors: int = Field(default=32, ge=1)
         l2: float = Field(default=10.0, gt=0)
-        alpha: float = Field(default=5.0, gt=0)
+        alpha: float = Field(default=2.0, gt=0)
         iterations: int = Field(default=15, ge=1)
         binary: bool = True
         half_life_days: float | None = Field(default=None, gt=0)
@@ -39,10 +39,10 @@ class Als(StoredModel):
     name: ClassVar[str] = "als"
     arrays: ClassVar[frozenset[str]] = frozenset({"item_factors"})
     search: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"factors": 32},
-        {"factors": 64},
-        {"factors": 64, "alpha": 20.0},
-        {"factors": 64, "half_life_days": 30.0},
+        {"factors": 32, "l2": 10.0, "alpha": 2.0},
+        {"factors": 32, "l2": 30.0, "alpha": 5.0},
+        {"factors": 64, "l2": 50.0, "alpha": 5.0},
+        {"factors": 64, "l2": 10.0, "alpha": 1.0},
     )
     config: Config
 

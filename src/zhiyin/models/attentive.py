@@ -153,10 +153,11 @@ class Attentive:
     def query_vectors(self, queries: Sequence[Query]) -> FloatMatrix:
         """(queries, dim + 1): what the history says and a one that takes the item bias along."""
         network = self._network()
-        vectors = []
+        vectors = [np.zeros((0, self.config.dim))]
         for start in range(0, len(queries), SCORING_BATCH):
-            sequences = [liked(query, self.config.length)[::-1] for query in queries[start : start + SCORING_BATCH]]
-            rows = torch.from_numpy(pad(sequences, max(1, *map(len, sequences), 1), network.n_items))
+            asked = queries[start : start + SCORING_BATCH]
+            sequences = [q.history.items[liked(q, self.config.length, network.n_items)][::-1] for q in asked]
+            rows = torch.from_numpy(pad(sequences, max(1, *map(len, sequences)), network.n_items))
             with torch.inference_mode():
                 vectors.append(network(rows).numpy())
         users = np.concatenate(vectors)
@@ -176,7 +177,7 @@ class Attentive:
         network = self._network()
         base = network.item_bias.detach().numpy()[items]
         parts = np.zeros((len(items), len(query.history)))
-        read = np.flatnonzero(query.history.weights > 0)[-self.config.length :][::-1]
+        read = liked(query, self.config.length, network.n_items)[::-1]
         if len(read):
             rows = torch.from_numpy(np.ascontiguousarray(query.history.items[read])[None])
             with torch.inference_mode():
@@ -189,8 +190,14 @@ class Attentive:
         return {name: value.detach().float().cpu().numpy() for name, value in self._network().state_dict().items()}
 
     def load_parameters(self, parameters: Parameters) -> None:
-        self.network = Network(self.config, len(parameters["item_bias"]))
-        self.network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in parameters.items()})
+        try:
+            network = Network(self.config, len(parameters["item_bias"]))
+            network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in parameters.items()})
+        except (KeyError, RuntimeError) as error:
+            raise ArtifactError(
+                "attentive: these parameters are of another model or version; train it again"
+            ) from error
+        self.network = network
         self.settle()
 
     def _network(self) -> Network:

@@ -30,13 +30,15 @@ class FeatureTrees(StoredModel):
     class Config(ModelConfig):
         """trees, depth, learning_rate: of the ensemble. negatives: sampled items a like.
 
-        positives: at most that many likes are learned from, drawn at random.
+        learn_from: share of likes, the latest, that are learned from with the popularity before them.
+        positives: at most that many of these, drawn at random.
         """
 
         trees: int = Field(default=100, ge=1)
         depth: int = Field(default=6, ge=1, le=16)
         learning_rate: float = Field(default=0.1, gt=0, le=1)
         negatives: int = Field(default=4, ge=1)
+        learn_from: float = Field(default=0.3, gt=0, le=1)
         positives: int = Field(default=50_000, ge=1)
 
     name: ClassVar[str] = "features"
@@ -49,13 +51,15 @@ class FeatureTrees(StoredModel):
         events, n_items = data.histories, len(data.items)
         item_features = np.asarray(data.item_features.matrix, np.float32)
         likes = (events.weights > 0).astype(np.float64)
-        recent = likes * decay(events.timestamps, data.now, RECENT_DAYS)
-        columns = np.log1p([np.bincount(events.items, w, n_items) for w in (likes, recent)]).T.astype(np.float32)
-
+        chosen = _latest(likes, events.timestamps, self.config.learn_from)
+        # What a like of the window is learned from must have been known before it, as it will be when serving.
+        earlier = likes.copy()
+        earlier[chosen] = 0.0
+        opening = int(events.timestamps[chosen].min()) if len(chosen) else data.now
+        learning = _popularity(earlier, data, opening)
         users = events.users
         before = _before(likes, events.indptr, users)
         sums = _before(likes[:, None] * item_features[events.items], events.indptr, users)
-        chosen = np.flatnonzero(likes)
         if len(chosen) > self.config.positives:
             chosen = np.sort(generator.choice(chosen, self.config.positives, replace=False))
         width = 1 + self.config.negatives
@@ -71,7 +75,7 @@ class FeatureTrees(StoredModel):
             before[chosen].astype(np.float32)[rows],
             items.ravel(),
             item_features=item_features,
-            columns=columns,
+            columns=learning,
         )
         settings = {
             "objective": "binary:logistic",
@@ -85,7 +89,7 @@ class FeatureTrees(StoredModel):
         self.load_parameters(
             {
                 "booster": np.frombuffer(bytes(booster.save_raw("ubj")), np.uint8),
-                "item_columns": columns,
+                "item_columns": _popularity(likes, data, data.now),
                 "item_features": item_features,
                 "user_width": np.array([data.user_features.matrix.shape[1]], np.int64),
             }
@@ -127,6 +131,22 @@ class FeatureTrees(StoredModel):
         user = np.full(user_width, np.nan) if query.user_features is None else query.user_features
         mean = item_features[liked].sum(axis=0, dtype=np.float64) / max(1, len(liked))
         return user, mean, float(len(liked))
+
+
+def _latest(likes: FloatVector, timestamps: IntVector, share: float) -> IntVector:
+    """(n,) rows of the latest `share` of likes, in the order of rows."""
+    liked = np.flatnonzero(likes)
+    order = liked[np.argsort(timestamps[liked], kind="stable")]
+    return np.sort(order[len(order) - int(np.ceil(share * len(order))) :])
+
+
+def _popularity(likes: FloatVector, data: Dataset, now: int) -> FloatMatrix:
+    """(items, 2) float32: log of likes ever, and of likes that fade."""
+    events = data.histories
+    recent = likes * decay(events.timestamps, now, RECENT_DAYS)
+    counts = [np.bincount(events.items, weights, len(data.items)) for weights in (likes, recent)]
+    columns: NDArray[np.float32] = np.log1p(counts).T.astype(np.float32)
+    return columns
 
 
 def _before(values: NDArray[np.float64], indptr: IntVector, users: IntVector) -> NDArray[np.float64]:

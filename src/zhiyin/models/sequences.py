@@ -9,10 +9,11 @@ from zhiyin.core.dataset import Query
 from zhiyin.core.histories import Histories
 
 
-def liked(query: Query, length: int) -> IntVector:
-    """(<= length,) rows of the latest items of the history that speak for a preference, oldest first."""
+def liked(query: Query, length: int, n_items: int) -> IntVector:
+    """(<= length,) places in the history of its latest events that speak for a known item, oldest first."""
     history = query.history
-    return history.items[history.weights > 0][-length:]
+    known = (history.items >= 0) & (history.items < n_items)
+    return np.flatnonzero(known & (history.weights > 0))[-length:]
 
 
 def pad(sequences: Sequence[IntVector], width: int, padding: int) -> IntMatrix:

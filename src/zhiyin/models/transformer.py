@@ -90,7 +90,7 @@ class Network(nn.Module):
     def scores(self, states: Tensor, rows: Tensor | None = None) -> Tensor:
         """States against all items, or against the given rows."""
         if rows is None:
-            return cast(Tensor, states @ self.items.weight[: self.n_items].T + self.bias)
+            return states @ self.items.weight[: self.n_items].T + self.bias
         return cast(Tensor, states @ self.items(rows).T + self.bias[rows])
 
 
@@ -170,9 +170,10 @@ class Transformer:
     def query_vectors(self, queries: Sequence[Query]) -> FloatMatrix:
         """(queries, dim + 1): the last state and a one that takes the item bias along."""
         network = self._network()
-        vectors = []
+        vectors = [np.zeros((0, self.config.dim))]
         for start in range(0, len(queries), SCORING_BATCH):
-            sequences = [liked(query, self.config.length) for query in queries[start : start + SCORING_BATCH]]
+            asked = queries[start : start + SCORING_BATCH]
+            sequences = [q.history.items[liked(q, self.config.length, network.n_items)] for q in asked]
             width = max(map(len, sequences))
             begin = np.full((len(sequences), 1), network.n_items)
             rows = torch.from_numpy(np.concatenate([begin, pad(sequences, width, network.n_items + 1)], axis=1))
@@ -194,9 +195,14 @@ class Transformer:
         return {name: value.detach().float().cpu().numpy() for name, value in self._network().state_dict().items()}
 
     def load_parameters(self, parameters: Parameters) -> None:
-        self.network = Network(self.config, len(parameters["bias"]))
-        tensors = {name: torch.from_numpy(np.array(array)) for name, array in parameters.items()}
-        self.network.load_state_dict(tensors)
+        try:
+            network = Network(self.config, len(parameters["bias"]))
+            network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in parameters.items()})
+        except (KeyError, RuntimeError) as error:
+            raise ArtifactError(
+                "transformer: these parameters are of another model or version; train it again"
+            ) from error
+        self.network = network
         self.settle()
 
     def _network(self) -> Network:

@@ -1,0 +1,135 @@
+"""The loop resumes to the same parameters, and its losses are one number a user."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from zhiyin.core.models import Outputs, Run
+from zhiyin.models.attentive import Attentive, AttentiveConfig
+from zhiyin.models.transformer import Transformer, TransformerConfig
+from zhiyin.testing.synthetic import planted_groups
+from zhiyin.training.checkpoint import load
+from zhiyin.training.loop import PlainTrainer
+from zhiyin.training.losses import LOSSES, per_user
+from zhiyin.training.statistics import PlainStatistics
+
+SMALL = TransformerConfig(dim=16, layers=1, heads=2, length=12, epochs=6, patience=0, batch_users=8)
+
+
+class StopAfter:
+    """Ends a training from within, the way a kill does: between one epoch's checkpoint and the next."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        if epoch > self.epochs:
+            raise KeyboardInterrupt
+
+    def batch(self, done: int, total: int, loss: float) -> None:
+        return
+
+
+def run(**options: object) -> Run:
+    return Run(PlainTrainer(), PlainStatistics(), **options)  # type: ignore[arg-type]
+
+
+def assert_same(first: Transformer | Attentive, second: Transformer | Attentive) -> None:
+    for name, array in first.parameters().items():
+        np.testing.assert_array_equal(array, second.parameters()[name], err_msg=name)
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_interrupted_training_resumes_to_the_same_parameters(stop: int, tmp_path: Path) -> None:
+    data = planted_groups().data
+    whole, resumed = Transformer(SMALL), Transformer(SMALL)
+    whole.fit(data, run())
+    with pytest.raises(KeyboardInterrupt):
+        Transformer(SMALL).fit(data, run(checkpoints=tmp_path, progress=StopAfter(stop)))
+    report = resumed.fit(data, run(checkpoints=tmp_path))
+    assert_same(whole, resumed)
+    assert [entry["epoch"] for entry in report.history] == list(range(1, SMALL.epochs + 1))
+    assert load(tmp_path) is None
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from zhiyin.core.models import Run
+from zhiyin.models.transformer import Transformer, TransformerConfig
+from zhiyin.testing.synthetic import planted_groups
+from zhiyin.training.loop import PlainTrainer
+from zhiyin.training.statistics import PlainStatistics
+
+class Kill:
+    steps = 0
+    def epoch(self, *_): pass
+    def batch(self, *_):
+        Kill.steps += 1
+        if Kill.steps == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+config = TransformerConfig(dim=16, layers=1, heads=2, length=12, epochs=6, patience=0, batch_users=8)
+run = Run(PlainTrainer(), PlainStatistics(), checkpoints=Path(sys.argv[1]), progress=Kill())
+Transformer(config).fit(planted_groups().data, run)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is POSIX")
+def test_kill_minus_nine_loses_at_most_one_checkpoint_interval(tmp_path: Path) -> None:
+    data = planted_groups().data
+    steps = -(-len(data.users) // SMALL.batch_users)
+    killed_at = 2 * steps + max(1, steps // 2)
+    outcome = subprocess.run([sys.executable, "-c", KILLED, tmp_path, str(killed_at)], check=False)
+    assert outcome.returncode == -signal.SIGKILL
+    kept = load(tmp_path)
+    assert kept is not None
+    assert len(kept[1]["history"]) == 2
+    whole, resumed = Transformer(SMALL), Transformer(SMALL)
+    whole.fit(data, run())
+    resumed.fit(data, run(checkpoints=tmp_path))
+    assert_same(whole, resumed)
+
+
+def test_a_checkpoint_of_other_settings_is_not_taken_up(tmp_path: Path) -> None:
+    data = planted_groups().data
+    with pytest.raises(KeyboardInterrupt):
+        Transformer(SMALL).fit(data, run(checkpoints=tmp_path, progress=StopAfter(2)))
+    report = Transformer(SMALL.model_copy(update={"epochs": 2})).fit(data, run(checkpoints=tmp_path))
+    assert len(report.history) == 2
+
+
+def test_early_stopping_keeps_the_best_epoch() -> None:
+    figures = iter([0.1, 0.3, 0.2, 0.2, 0.2, 0.2])
+    config = AttentiveConfig(dim=8, epochs=6, patience=2)
+    report = Attentive(config).fit(planted_groups().data, run(validate=lambda _: next(figures)))
+    assert len(report.history) == 4
+    assert report.settled == {"epochs": 2, "patience": 0}
+
+
+def test_sampled_softmax_learns_what_full_softmax_learns() -> None:
+    data = planted_groups().data
+    config = TransformerConfig(dim=16, layers=1, heads=2, length=12, epochs=3, patience=0, negatives=8)
+    report = Transformer(config).fit(data, run())
+    losses = [entry["loss"] for entry in report.history]
+    assert losses[-1] < losses[0]
+
+
+def test_losses_reduce_to_one_number_a_user() -> None:
+    owner = torch.tensor([0, 0, 1])
+    scores = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, -1.0]])
+    for name in ("bce", "bpr", "cross-entropy"):
+        target = torch.zeros(3, dtype=torch.long)
+        losses = LOSSES[name](Outputs(scores, target, owner))
+        assert losses.shape == (3,)
+        assert per_user(losses, owner, 2)[0] == losses[:2].mean()
+    squared = LOSSES["mse"](Outputs(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 0.0, 3.0]), owner))
+    assert per_user(squared, owner, 2).tolist() == [2.0, 0.0]
+    assert torch.isclose(LOSSES["bpr"](Outputs(scores, None, owner))[0], torch.log1p(torch.exp(torch.tensor(-2.0))))
