@@ -101,6 +101,11 @@ def test_known_user_sees_reasons_and_changes_the_list(
     expect(page.get_by_text("Because you rated Солярис 3").first).to_be_visible()
     expect(page.locator("#history")).to_contain_text("Rated 5")
     keep("shelves-en")
+    boxes = [page.locator(".shelf-for-you .card").nth(place).bounding_box() for place in (0, 1)]
+    assert boxes[0] is not None
+    assert boxes[1] is not None
+    assert boxes[0]["y"] == boxes[1]["y"], "cards of a shelf stand side by side"
+    assert boxes[1]["x"] > boxes[0]["x"] + boxes[0]["width"]
 
     before = titles(page, "for-you")
     page.get_by_role("button", name=f"Like: {before[0]}").first.click()
