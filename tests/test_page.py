@@ -159,6 +159,17 @@ def test_new_visitor_is_served_by_their_picks_with_the_keyboard_alone(
     assert page.evaluate("document.activeElement.dataset.event") == "dislike"
 
 
+def test_the_first_shelf_can_be_narrowed_to_a_category(page: Page) -> None:
+    page.get_by_role("button", name="ann").click()
+    page.get_by_label("Category of the first shelf").select_option("Animation")
+    expect(page.locator(".shelf-for-you .tags").first).to_contain_text("Animation")
+    assert set(titles(page, "for-you")) == {"WALL·E", "となりのトトロ", "千と千尋の神隠し", "Up"}
+    page.locator(".shelf-for-you .act-like").first.click()
+    expect(page.locator(".shelf-for-you .card")).to_have_count(3)
+    page.get_by_label("Category of the first shelf").select_option("")
+    expect(page.locator(".shelf-for-you .tags").first).not_to_contain_text("Animation")
+
+
 def test_small_screens_hold_everything_without_scrolling_sideways(page: Page, keep: Callable[[str], None]) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     expect(page.locator(".pick").first).to_be_visible()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,9 @@ from fastapi import FastAPI
 
 import zhiyin.web
 from zhiyin.app.service import Service
+from zhiyin.cli.serve import serve
 from zhiyin.core.events import Events
+from zhiyin.storage.opening import open_stores
 from zhiyin.web.application import MAX_BODY_BYTES, MAX_EVENTS, create_app
 
 FOLDER = Path(zhiyin.web.__file__).parent
@@ -157,6 +160,41 @@ def test_the_cap_holds_for_bodies_of_undeclared_length(client: Client) -> None:
 
     response = client.post("/api/events", content=chunks(), headers={"content-type": "application/json"})
     assert response.status_code == 413
+
+
+def test_lists_from_a_real_store_agree_with_the_batch_and_reflect_concurrent_events(tmp_path: Path) -> None:
+    stores = open_stores(f"sqlite:///{tmp_path / 'films.db'}")
+    service = Service(films_system(), stores, clock=lambda: NOW)
+    client = Client(create_app(service))
+    users = [f"user-{number}" for number in range(12)]
+
+    def tell(user: str) -> int:
+        event = {"user_id": user, "item_id": "moon", "event": "like", "timestamp": NOW}
+        return client.post("/api/events", json=event).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(tell, users)) == {200}
+        answers = list(pool.map(lambda user: get(client, f"/api/recommend/{user}"), users))
+    batch = service.recommend_many(users)
+    for answer, served in zip(answers, batch, strict=True):
+        single = [(line["item"]["item_id"], line["score"]) for line in answer["items"]]
+        assert single == [(item.item_id, item.score) for item in served.items]
+        assert len(stores.impressions.read(answer["recommendation_id"])) == len(single)
+    stores.close()
+
+
+def test_serve_puts_an_artifact_and_a_store_behind_the_api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def run(app: FastAPI, **settings: Any) -> None:
+        asked.update(settings, live=get(Client(app), "/api/health/live"))
+
+    monkeypatch.setattr("uvicorn.run", run)
+    monkeypatch.setattr("torch.set_num_threads", lambda threads: asked.update(threads=threads))
+    monkeypatch.setattr("zhiyin.app.loading.load_system", lambda artifact: films_system(manifest_id=artifact.name))
+    serve(f"sqlite:///{tmp_path / 'films.db'}", tmp_path / "version-7", host="127.0.0.1", port=8123)
+    assert asked["live"]["manifest_id"] == "version-7"
+    assert (asked["host"], asked["port"], asked["threads"]) == ("127.0.0.1", 8123, 1)
 
 
 def test_items_are_listed_found_and_compared(client: Client) -> None:

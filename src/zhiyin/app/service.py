@@ -247,6 +247,11 @@ class Service:
                 reason = _id_problem(getattr(events, name)[row])
                 if reason:
                     problems.append(Problem(row, name, reason))
+            for name in ("session_id", "event_id", "recommendation_id"):
+                given = getattr(events, name)[row]
+                reason = None if given is None else _id_problem(given)
+                if reason:
+                    problems.append(Problem(row, name, reason))
             item_id = events.item_id[row]
             if not _id_problem(item_id) and item_id not in items:
                 problems.append(Problem(row, "item_id", f"no item {item_id!r} in the system that serves"))

@@ -1,8 +1,11 @@
 const LANGUAGES = ["en", "zh"];
 const PICKS_SHOWN = 24;
 const SEARCH_DELAY_MS = 150;
+const CATEGORIES_SHOWN = 40;
+const SHELF_LENGTH = 16;
 
-const state = { language: "en", text: {}, user: null, visitor: false, picks: new Map(), shelves: null, history: null };
+const state = { language: "en", text: {}, user: null, visitor: false, picks: new Map(), shelves: null, history: null,
+  categories: [], category: "" };
 const $ = (id) => document.getElementById(id);
 
 // Storage may be forbidden; the page then simply forgets its choices.
@@ -145,13 +148,34 @@ function shelfHeading(shelf) {
   return [t("shelfPopular"), t("shelfPopularNote")];
 }
 
+/* The first shelf can be narrowed to one category. */
+function categoryFilter() {
+  const names = [...new Set(["", ...(state.category ? [state.category] : []), ...state.categories])];
+  const select = element("select", { id: "category", "aria-label": t("filterLabel"), onchange: chooseCategory },
+    ...names.map((name) => element("option", { value: name }, name || t("filterAll"))));
+  select.value = state.category;
+  return select;
+}
+
+async function chooseCategory(change) {
+  state.category = change.currentTarget.value;
+  try {
+    await loadRoom();
+    $("category").focus();
+  } catch (error) {
+    complain(error);
+  }
+}
+
 function drawShelves() {
   if (!state.shelves) return;
   $("shelves").replaceChildren(...state.shelves.map((shelf, place) => {
     const [heading, note] = shelfHeading(shelf);
     return element("section", { class: `shelf shelf-${shelf.kind}`, "aria-labelledby": `shelf-${place}`, "data-kind": shelf.kind },
       element("div", { class: "shelf-head" },
-        element("h2", { id: `shelf-${place}` }, heading), element("p", { class: "muted" }, note)),
+        element("h2", { id: `shelf-${place}` }, heading), element("p", { class: "muted" }, note),
+        place === 0 && state.categories.length ? categoryFilter() : null),
+      shelf.recommendations.items.length ? null : element("p", { class: "muted empty" }, t("nothingHere")),
       element("ul", { class: "cards", tabindex: "0", "aria-labelledby": `shelf-${place}` },
         ...shelf.recommendations.items.map((line) => card(line, shelf))));
   }));
@@ -199,11 +223,14 @@ async function loadRoom() {
   const user = encodeURIComponent(state.user);
   $("shelves").setAttribute("aria-busy", "true");
   try {
-    const [shelves, history] = await Promise.all([
-      ask(`/api/shelves/${user}?n=16`), ask(`/api/users/${user}/history?limit=30`)]);
+    const category = encodeURIComponent(state.category);
+    const [shelves, history, narrowed] = await Promise.all([
+      ask(`/api/shelves/${user}?n=${SHELF_LENGTH}`), ask(`/api/users/${user}/history?limit=30`),
+      state.category ? ask(`/api/recommend/${user}?n=${SHELF_LENGTH}&category=${category}`) : null]);
     // An answer to an older question must not overwrite a newer one.
     if (turn !== asked) return;
     state.shelves = shelves.shelves;
+    if (narrowed) state.shelves[0].recommendations = narrowed;
     // Being shown something is nothing that a person did.
     state.history = history.events.filter((entry) => entry.event !== "impression");
     drawShelves();
@@ -239,7 +266,7 @@ const send = (events) => ask("/api/events", {
 });
 
 async function enter(user, visitor = false) {
-  Object.assign(state, { user, visitor, shelves: null, history: null });
+  Object.assign(state, { user, visitor, shelves: null, history: null, category: "" });
   $("shelves").replaceChildren(...Array.from({ length: 2 }, () => element("div", { class: "shelf waiting" },
     element("div", { class: "bone bone-head" }),
     element("div", { class: "bones" }, ...Array.from({ length: 6 }, () => element("div", { class: "bone" }))))));
@@ -393,7 +420,9 @@ async function open() {
   $("start").addEventListener("click", start);
   $("user-search").addEventListener("input", later(loadUsers));
   $("item-search").addEventListener("input", later(loadPicks));
-  await Promise.all([loadUsers(), loadPicks()]);
+  const [answer] = await Promise.all([ask("/api/categories"), loadUsers(), loadPicks()]);
+  state.categories = answer.categories.slice(0, CATEGORIES_SHOWN).map(({ name }) => name);
+  drawShelves();
 }
 
 open().catch(complain);
