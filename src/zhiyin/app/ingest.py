@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from zhiyin.core.catalog import Catalog
@@ -13,6 +14,9 @@ from zhiyin.events.reading import EventFile
 from zhiyin.events.refusals import RefusalLog
 from zhiyin.events.sources import source_name
 from zhiyin.storage.opening import SqliteStores, open_stores
+
+_BATCHES_A_COMMIT = 10
+"""Pages of the indexes are written once a commit, so a few large ones are much faster than many small ones."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +115,16 @@ def ingest(request: IngestRequest) -> IngestReport:
 
 def _append(file: EventFile, stores: SqliteStores) -> FileReport:
     added = known = 0
-    for batch in file:
-        report = stores.events.append(batch)
-        added += report.added
-        known += report.known
+    batches = iter(file)
+    more = True
+    while more:
+        more = False
+        with stores.transaction():
+            for batch in islice(batches, _BATCHES_A_COMMIT):
+                report = stores.events.append(batch)
+                added += report.added
+                known += report.known
+                more = True
     refused = dict(sorted(file.log.counts.get(file.name, {}).items()))
     return FileReport(file.name, file.read, added, known, refused, dict(file.removed))
 

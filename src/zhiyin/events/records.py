@@ -204,35 +204,55 @@ class _Cutter:
         records: list[list[str]] = []
         numbers: list[int] = []
         place = 0
-        while place < len(lines):
-            line = lines[place]
-            used = 1
-            if (reason := broken.get(place)) is None and line.strip():
-                if len(line) <= FIELD_CHARACTERS and (self.delimiter == "::" or '"' not in line):
-                    record: list[str] = line.split(self.delimiter)
-                else:
-                    end = min(place + QUOTED_LINES, len(lines))
-                    end = next((other for other in range(place, end) if other in broken), end)
-                    cut = self._quoted(lines, place, end)
-                    if cut is None and end == len(lines) < place + QUOTED_LINES and not final:
-                        self._open = lines[place:]
-                        break
-                    record, used, reason = cut or ([], 1, "bad-quote")
-                if reason is None and len(record) != self.width:
-                    reason = "field-count"
-            elif reason is None:
-                self.number += 1
-                place += 1
+        for special in (*self._special(lines, broken), len(lines)):
+            if special > place:
+                plain = lines[place:special]
+                first = self.number + 1
+                self.number += len(plain)
+                self._read += len(plain)
+                kept, at = self._of_width([line.split(self.delimiter) for line in plain], plain, first)
+                records += kept
+                numbers += at
+            if special < place or special == len(lines):
                 continue
+            place = special
+            record, used, reason = self._special_record(lines, place, broken, final)
+            if not used:
+                self._open = lines[place:]
+                break
             self.number += 1
             self._read += 1
+            if reason is None and len(record) != self.width:
+                reason = "field-count"
             if reason is None:
                 records.append(record)
                 numbers.append(self.number)
             else:
-                self._refuse(self.number, line, reason)
+                self._refuse(self.number, lines[place], reason)
             place += used
         return records, numbers
+
+    def _special(self, lines: list[str], broken: Mapping[int, str]) -> list[int]:
+        """Places of lines that cannot just be split at the delimiter."""
+        quotes = self.delimiter != "::"
+        return [
+            place
+            for place, line in enumerate(lines)
+            if (quotes and '"' in line) or len(line) > FIELD_CHARACTERS or place in broken
+        ]
+
+    def _special_record(
+        self, lines: list[str], place: int, broken: Mapping[int, str], final: bool
+    ) -> tuple[list[str], int, str | None]:
+        """Fields, lines used and reason of refusal; no line is used where the next block must be seen first."""
+        if place in broken:
+            return [], 1, broken[place]
+        end = min(place + QUOTED_LINES, len(lines))
+        end = next((other for other in range(place, end) if other in broken), end)
+        if (cut := self._quoted(lines, place, end)) is not None:
+            return cut
+        waits = end == len(lines) < place + QUOTED_LINES and not final
+        return [], 0 if waits else 1, "bad-quote"
 
     def _quoted(self, lines: list[str], place: int, end: int) -> tuple[list[str], int, str | None] | None:
         """Fields, lines used and reason of refusal; None where a quote is open up to `end`."""

@@ -4,7 +4,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ class RefusalLog:
                 raise InputError(f"cannot write the file of refused rows {self.path}: {error.strerror}") from error
             self._writer = csv.writer(self._file)
             self._writer.writerow([field.name for field in fields(Refusal)])
-        self._writer.writerow([harmless(cell) if isinstance(cell, str) else cell for cell in astuple(refusal)])
+        texts = map(harmless, (refusal.field, refusal.value, refusal.reason))
+        self._writer.writerow([harmless(refusal.file), refusal.row, *texts])
 
     @property
     def total(self) -> int:

@@ -22,9 +22,9 @@ def parse_times(column: pl.Series) -> pl.Series:
     found = pl.Series(values=None, dtype=pl.Int64).extend_constant(None, len(texts))
     if numeric.any():
         found = _epoch(texts.set(~numeric, None))
-    if not numeric.fill_null(value=True).all():
-        local = _calendar(texts.set(numeric, None))
-        found = pl.select(pl.coalesce(found, local)).to_series()
+    written = (~numeric).fill_null(value=False).arg_true()
+    if len(written):
+        found = found.scatter(written, _calendar(texts.gather(written)))
     return found.alias(column.name)
 
 

@@ -12,6 +12,8 @@ from zhiyin.storage.events import SqliteEvents
 from zhiyin.storage.tables import SqliteCatalog, SqliteImpressions, SqliteUsers
 
 _SCHEME = "sqlite:///"
+_BULK_CACHE_KIB = 196_608
+"""Indexes are written at random places: what does not fit is written and read again for every batch."""
 
 
 @dataclass(eq=False)
@@ -27,7 +29,8 @@ class SqliteStores:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All that this thread writes to these stores inside is kept, or on an error none of it is."""
-        with self.database.write():
+        with self.database.write() as connection:
+            connection.exec_driver_sql(f"PRAGMA cache_size=-{_BULK_CACHE_KIB}").close()
             yield
 
     def close(self) -> None:
