@@ -220,6 +220,25 @@ def test_a_stray_quote_keeps_all_rows_after_it(tmp_path: Path) -> None:
     assert _reasons(log) == {"bad-quote": 1}
 
 
+def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
+    events, log = _read(_write(tmp_path, GOOD.replace("u2,", "x" * 9_000_000 + "\nu2,")))
+    _check_good(events)
+    assert _reasons(log) == {"field-too-large": 1}
+
+
+def test_quoted_lines_are_whole_wherever_the_file_is_cut_into_blocks(tmp_path: Path) -> None:
+    row = 'u,i,"' + "long\n" * 90 + '"\n'
+    file = EventFile(_write(tmp_path, "user,item,title\n" + row * 15_000), log := RefusalLog())
+    assert sum(map(len, file)) == 15_000
+    assert log.total == 0
+
+
+def test_returns_are_told_by_the_quantity_even_beside_a_rating(tmp_path: Path) -> None:
+    path = _write(tmp_path, "user,item,rating,quantity\nu,i,5,-1\nu,j,0,1\n")
+    events, _ = _read(path, cleaning=steps(["returns"]))
+    assert list(events.item_id) == ["j"]
+
+
 def test_cells_that_a_spreadsheet_would_run_are_made_harmless(tmp_path: Path) -> None:
     log = RefusalLog(tmp_path / "refused.csv")
     with log.open():
@@ -443,6 +462,7 @@ def test_the_command_prints_counts(tmp_path: Path, cli: typer.Typer) -> None:
     shown = CliRunner().invoke(cli, arguments)
     assert shown.exit_code == 0, shown.output
     assert "missing-user" in shown.output
+    assert "refused rows are listed in" in shown.output
     assert "'gone'" in shown.output
     again = CliRunner().invoke(cli, [*arguments, "--json"])
     assert json.loads(again.output)["files"][0]["known"] == 2

@@ -24,7 +24,7 @@ _STEPS = {
     step.name: step
     for step in (
         Step("cancellations", ("session_id",), pl.col("session_id").str.contains(r"^[Cc]\d").fill_null(value=False)),
-        Step("returns", ("quantity",), (pl.col("value") <= 0).fill_null(value=False)),
+        Step("returns", ("quantity",), (pl.col("quantity").cast(pl.Float64, strict=False) <= 0).fill_null(value=False)),
         Step("non-positive-price", ("price",), (pl.col("price") <= 0).fill_null(value=False)),
         Step("junk-item-codes", (), pl.col("item_id").str.contains(_JUNK)),
     )

@@ -74,6 +74,8 @@ class EventFile:
                 for name, place in places.items()
                 if name == value or name not in ("rating", "value", "quantity")
             }
+            if "quantity" in places:
+                chosen["quantity"] = pl.col(str(places["quantity"]))
             for records in table.batches:
                 self.read += records.read
                 frame = check_events(records.cells.select(**chosen), records.rows, default, self.name, self.log)
