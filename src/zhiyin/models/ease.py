@@ -8,10 +8,9 @@ from pydantic import Field
 
 from zhiyin.core.arrays import FloatMatrix, IntVector
 from zhiyin.core.dataset import Dataset, Query
-from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.models import Candidates, FitReport, Run, gather
 from zhiyin.core.results import Contributions
-from zhiyin.models.inputs import decay, evidence, training_rows
+from zhiyin.models.inputs import evidence, training_rows
 from zhiyin.models.stored import ModelConfig, StoredModel
 
 DENSE_FROM = 0.01
@@ -26,15 +25,13 @@ class Ease(StoredModel):
     class Config(ModelConfig):
         """l2: ridge penalty. binary: every liked item counts 1, otherwise its summed weight.
 
-        half_life_days: fading of a query's events relative to its latest one. user_half_life_days: fading of users
-        by the time between their latest event and the last known one, so that the weights follow the present. bound:
-        limit on the squared length of what one user adds to the Gram matrix.
+        half_life_days: fading of a query's events relative to its latest one. bound: limit on the squared length of
+        what one user adds to the Gram matrix.
         """
 
         l2: float = Field(default=300.0, gt=0)
         binary: bool = True
         half_life_days: float | None = Field(default=None, gt=0)
-        user_half_life_days: float | None = Field(default=None, gt=0)
         bound: float = Field(default=4096.0, gt=0)
 
     name: ClassVar[str] = "ease"
@@ -50,17 +47,13 @@ class Ease(StoredModel):
     def fit(self, data: Dataset, run: Run) -> FitReport:
         rows = training_rows(data, binary=self.config.binary)
         n_items = len(data.items)
-        latest = np.full(len(data.histories), MISSING_TIME, np.int64)
-        np.maximum.at(latest, data.histories.users, data.histories.timestamps)
-        presence = decay(latest, data.now, self.config.user_half_life_days)
 
         def gram(users: IntVector) -> FloatMatrix:
             total = np.zeros((n_items, n_items))
             for start in range(0, len(users), USERS_AT_ONCE):
                 part = rows[users[start : start + USERS_AT_ONCE]]
                 norms = np.asarray(part.multiply(part).sum(axis=1)).ravel()
-                within = self.config.bound / np.maximum(norms, self.config.bound)
-                scale = np.sqrt(within * presence[users[start : start + USERS_AT_ONCE]])
+                scale = np.sqrt(np.minimum(1.0, self.config.bound / np.maximum(norms, self.config.bound)))
                 part = part.multiply(scale[:, None]).tocsr()
                 dense = part.nnz > DENSE_FROM * max(1, part.shape[0] * n_items)
                 matrix = part.toarray() if dense else part

@@ -17,6 +17,9 @@ from zhiyin.models.stored import ModelConfig, StoredModel
 RECENT_DAYS = 30.0
 """Half life of the second popularity column: what is liked at present, besides what always was."""
 
+NEWCOMERS = 0.2
+"""Share of the likes learned from whose history is hidden."""
+
 ROWS_AT_ONCE = 200_000
 
 
@@ -28,22 +31,23 @@ class FeatureTrees(StoredModel):
     """
 
     class Config(ModelConfig):
-        """trees, depth, learning_rate: of the ensemble. negatives: sampled items a like.
+        """trees, depth, learning_rate, min_child_weight: of the ensemble. negatives: sampled items a like.
 
         learn_from: share of likes, the latest, that are learned from with the popularity before them.
         positives: at most that many of these, drawn at random.
         """
 
         trees: int = Field(default=100, ge=1)
-        depth: int = Field(default=6, ge=1, le=16)
+        depth: int = Field(default=4, ge=1, le=16)
         learning_rate: float = Field(default=0.1, gt=0, le=1)
+        min_child_weight: float = Field(default=1.0, ge=0)
         negatives: int = Field(default=4, ge=1)
         learn_from: float = Field(default=0.3, gt=0, le=1)
         positives: int = Field(default=50_000, ge=1)
 
     name: ClassVar[str] = "features"
     arrays: ClassVar[frozenset[str]] = frozenset({"booster", "item_columns", "item_features", "user_width"})
-    search: ClassVar[tuple[dict[str, Any], ...]] = ({"depth": 4}, {"depth": 6})
+    search: ClassVar[tuple[dict[str, Any], ...]] = ({"learn_from": 0.1}, {"learn_from": 0.3}, {"learn_from": 0.5})
     config: Config
 
     def fit(self, data: Dataset, run: Run) -> FitReport:
@@ -67,12 +71,14 @@ class FeatureTrees(StoredModel):
         items[:, 1:] = generator.integers(0, max(1, n_items), (len(chosen), self.config.negatives))
         labels = np.zeros(items.shape, np.float32)
         labels[:, 0] = 1.0
-        mean = sums[chosen] / np.maximum(before[chosen], 1.0)[:, None]
+        # Newcomers are rare among the latest likes; some users are shown as if they had just come.
+        come = generator.random(len(chosen)) >= NEWCOMERS
+        mean = come[:, None] * sums[chosen] / np.maximum(before[chosen], 1.0)[:, None]
         rows = np.repeat(np.arange(len(chosen)), width)
         table = _table(
             np.asarray(data.user_features.matrix, np.float32)[users[chosen]][rows],
             mean.astype(np.float32)[rows],
-            before[chosen].astype(np.float32)[rows],
+            (come * before[chosen]).astype(np.float32)[rows],
             items.ravel(),
             item_features=item_features,
             columns=learning,
@@ -81,7 +87,12 @@ class FeatureTrees(StoredModel):
             "objective": "binary:logistic",
             "max_depth": self.config.depth,
             "learning_rate": self.config.learning_rate,
+            "min_child_weight": self.config.min_child_weight,
+            # Free to rise and fall, trees tell single items apart by their exact popularity and learn them by heart.
+            "monotone_constraints": (0,) * (table.shape[1] - 2) + (1, 1),
             "tree_method": "hist",
+            # Threads that wait for each other spin, and where a core is taken one alone is several times as fast.
+            "nthread": 1,
             "seed": run.seed,
             "verbosity": 0,
         }
@@ -97,7 +108,7 @@ class FeatureTrees(StoredModel):
         return FitReport()
 
     def _prepare(self, parameters: Parameters) -> None:
-        self._booster = xgboost.Booster()
+        self._booster = xgboost.Booster({"nthread": 1})
         self._booster.load_model(bytearray(parameters["booster"].tobytes()))
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
@@ -141,11 +152,12 @@ def _latest(likes: FloatVector, timestamps: IntVector, share: float) -> IntVecto
 
 
 def _popularity(likes: FloatVector, data: Dataset, now: int) -> FloatMatrix:
-    """(items, 2) float32: log of likes ever, and of likes that fade."""
+    """(items, 2) float32: likes ever, and likes that fade, as the log of 1 + their ratio to the mean item's."""
     events = data.histories
     recent = likes * decay(events.timestamps, now, RECENT_DAYS)
     counts = [np.bincount(events.items, weights, len(data.items)) for weights in (likes, recent)]
-    columns: NDArray[np.float32] = np.log1p(counts).T.astype(np.float32)
+    ratios = [count / max(float(count.mean()), 1e-9) for count in counts]
+    columns: NDArray[np.float32] = np.log1p(ratios).T.astype(np.float32)
     return columns
 
 
