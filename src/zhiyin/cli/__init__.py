@@ -1,1 +1,27 @@
 """H: commands."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from zhiyin.cli.demo import demo
+from zhiyin.cli.doctor import doctor
+from zhiyin.cli.ingest import ingest
+from zhiyin.cli.recommend import recommend
+from zhiyin.cli.serve import serve
+from zhiyin.cli.train import train
+from zhiyin.core.errors import ZhiyinError
+
+application = typer.Typer(no_args_is_help=True, add_completion=False, help="Recommendations from a table of events.")
+for command in (ingest, train, recommend, serve, demo, doctor):
+    application.command()(command)
+
+
+def main() -> None:
+    """Runs the command line; an error raised on purpose ends it with one line and status 2."""
+    try:
+        application()
+    except ZhiyinError as error:
+        Console(stderr=True).print(f"zhiyin: {error}", style="red", markup=False, highlight=False)
+        sys.exit(2)

@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""Makes the project's own environment, then runs what was asked for in it.
+
+python3 run.py [demo options]     recommendations on a page; see `zhiyin demo --help`
+python3 run.py test               every check: lint, types, import rules, tests with coverage
+python3 run.py zhiyin ARGS...     any other command of the command line
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+ENVIRONMENT = ROOT / ".venv"
+BIN = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
+CHECKS = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("lint-imports",),
+    ("mypy",),
+    ("pytest", "--cov", "--cov-report=term:skip-covered"),
+)
+
+
+def main(arguments: list[str]) -> int:
+    testing = arguments[:1] == ["test"]
+    install("dev" if testing else "")
+    if testing:
+        for check in CHECKS:
+            print(f"\n> {' '.join(check)}", flush=True)
+            status = subprocess.run([BIN / check[0], *check[1:], *extra(check, arguments)], cwd=ROOT, check=False)
+            if status.returncode:
+                return status.returncode
+        return 0
+    command = arguments[1:] if arguments[:1] == ["zhiyin"] else ["demo", *arguments]
+    return subprocess.run([BIN / "zhiyin", *command], check=False).returncode
+
+
+def extra(check: tuple[str, ...], arguments: list[str]) -> list[str]:
+    """Further words after `test` are for pytest."""
+    return arguments[1:] if check[0] == "pytest" else []
+
+
+def install(extra_name: str) -> None:
+    """Installs what `constraints.txt` pins, unless that was done before."""
+    constraints = ROOT / "constraints.txt"
+    wanted = hashlib.sha256(constraints.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    stamp = ENVIRONMENT / f".installed-{extra_name or 'run'}"
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    began = time.perf_counter()
+    if not BIN.is_dir():
+        print(f"making an environment in {ENVIRONMENT.name}", flush=True)
+        venv.create(ENVIRONMENT, with_pip=True)
+    print("installing the pinned packages; the first time this takes minutes", flush=True)
+    target = f"{ROOT}[{extra_name}]" if extra_name else str(ROOT)
+    pip = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "-c", constraints, "-e", target], check=True)
+    stamp.write_text(wanted)
+    print(f"installed in {time.perf_counter() - began:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,63 @@
+"""Use case: a published system, verified and put in memory."""
+
+import json
+from pathlib import Path
+
+from zhiyin.app.registry import make_model
+from zhiyin.app.system import System
+from zhiyin.artifacts.folder import current, read_manifest, read_parameters, verify
+from zhiyin.core.catalog import Catalog
+from zhiyin.core.errors import ArtifactError
+from zhiyin.core.models import Model
+from zhiyin.core.vocabulary import Vocabulary
+from zhiyin.dataset.settings import PreparationSettings
+
+CATALOG = "catalogue.json"
+
+
+def load_system(artifact: Path) -> System:
+    """The current version under `artifact`. Raises `ArtifactError` where any file differs from its manifest."""
+    version = current(Path(artifact))
+    manifest = read_manifest(version)
+    verify(version, manifest)
+    parameters = read_parameters(version)
+    if set(parameters) != set(manifest.components):
+        raise ArtifactError(f"{version}: parameters are of {sorted(parameters)}, not of {sorted(manifest.components)}")
+    models: dict[str, Model] = {}
+    for name, component in manifest.components.items():
+        models[name] = make_model(component["model"], component["config"])
+        models[name].load_parameters(parameters[name])
+    catalog = catalog_from_json((version / CATALOG).read_bytes())
+    scale = manifest.data["rating_scale"]
+    return System(
+        manifest=manifest,
+        model=models["main"],
+        fallback=models["fallback"],
+        items=Vocabulary(catalog.item_id),
+        catalog=catalog,
+        settings=PreparationSettings(**manifest.settings),
+        rating_scale=(scale[0], scale[1]) if scale else None,
+    )
+
+
+def catalog_to_json(catalog: Catalog) -> bytes:
+    """The catalogue by column; numbers that are not finite become null."""
+    columns = {
+        "item_id": list(catalog.item_id),
+        "title": list(catalog.title),
+        "description": list(catalog.description),
+        "categories": [list(group) for group in catalog.categories],
+        "price": [None if price != price else float(price) for price in catalog.price],  # noqa: PLR0124
+        "image": list(catalog.image),
+        "audio": list(catalog.audio),
+        "available_from": catalog.available_from.tolist(),
+        "available": catalog.available.tolist(),
+        "attributes": {name: list(values) for name, values in catalog.attributes.items()},
+    }
+    return json.dumps(columns, ensure_ascii=False).encode()
+
+
+def catalog_from_json(content: bytes) -> Catalog:
+    columns = json.loads(content)
+    columns["price"] = [float("nan") if price is None else price for price in columns["price"]]
+    return Catalog.build(**columns)

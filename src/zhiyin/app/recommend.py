@@ -1,0 +1,59 @@
+"""Use case: lists for many users, by the very path that serves one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from zhiyin.app.loading import load_system
+from zhiyin.app.service import Service
+from zhiyin.core.errors import InputError
+from zhiyin.core.results import Recommendations
+from zhiyin.storage.opening import open_stores
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """users: external ids. keep_seen: items in the user's history may come again."""
+
+    store: str
+    artifact: Path
+    users: Sequence[str]
+    n: int = 10
+    keep_seen: bool = False
+
+
+def recommend_batch(request: BatchRequest) -> Sequence[Recommendations]:
+    """One list a user, in their order."""
+    if request.n < 1:
+        raise InputError(f"a list needs at least one place, got n={request.n}")
+    stores = open_stores(request.store)
+    try:
+        service = Service(load_system(request.artifact), stores)
+        return service.recommend_many(request.users, request.n, request.keep_seen)
+    finally:
+        stores.close()
+
+
+def as_table(lists: Sequence[Recommendations]) -> pl.DataFrame:
+    """user_id, item_id, rank (from 1), score: one row a place."""
+    rows = [(each.user_id, item.item_id, item.rank, item.score) for each in lists for item in each.items]
+    schema = {"user_id": pl.String, "item_id": pl.String, "rank": pl.Int64, "score": pl.Float64}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def read_users(path: Path) -> list[str]:
+    """User ids, one a line, or the column `user_id` of a CSV or Parquet file. Raises `InputError` otherwise."""
+    try:
+        if path.suffix == ".parquet":
+            table = pl.read_parquet(path)
+        elif path.suffix == ".csv":
+            table = pl.read_csv(path, infer_schema=False)
+        else:
+            return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{path}: cannot be read as a list of users ({error})") from error
+    if "user_id" not in table.columns:
+        raise InputError(f"{path}: has no column 'user_id', only {', '.join(table.columns)}")
+    return table["user_id"].cast(pl.String).drop_nulls().to_list()

@@ -1,0 +1,41 @@
+"""Names to implementations, by entry points; the built-ins enter by the same door as plug-ins."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from zhiyin.core.errors import ConfigError
+from zhiyin.core.models import Encoder, Model
+
+MODELS, ENCODERS = "zhiyin.models", "zhiyin.encoders"
+
+
+@cache
+def names(group: str) -> tuple[str, ...]:
+    """Registered names, sorted."""
+    return tuple(sorted({point.name for point in entry_points(group=group)}))
+
+
+def make_model(name: str, settings: Mapping[str, Any] | None = None) -> Model:
+    """A new model with `settings` over its defaults. Raises `ConfigError` for an unknown name or setting."""
+    cls = _load(MODELS, name)
+    try:
+        config = cls.Config(**(settings or {}))
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"settings of model {name!r}: {problems}") from error
+    return cast(Model, cls(config))
+
+
+def make_encoder(name: str) -> Encoder:
+    return cast(Encoder, _load(ENCODERS, name)())
+
+
+def _load(group: str, name: str) -> Any:
+    for point in entry_points(group=group, name=name):
+        return point.load()
+    kind = group.rpartition(".")[2]
+    raise ConfigError(f"no {name!r} among the {kind}; there are: {', '.join(names(group))}")

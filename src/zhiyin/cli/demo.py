@@ -1,0 +1,33 @@
+"""zhiyin demo"""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from zhiyin.cli.serve import serve
+from zhiyin.cli.show import Line, leaderboard
+
+
+def demo(
+    data: Annotated[Path | None, typer.Option(help="your own file of events; without it, MovieLens 100K")] = None,
+    catalogue: Annotated[Path | None, typer.Option(help="your own file of items")] = None,
+    home: Annotated[Path, typer.Option(help="folder that keeps data and system")] = Path("zhiyin-demo"),
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    serving: Annotated[bool, typer.Option("--serve/--no-serve", help="serve the page when ready")] = True,
+) -> None:
+    """Fetch, import, train, publish and serve; run again, it does only what changed."""
+    from zhiyin.app.demo import DemoRequest, prepare_demo  # noqa: PLC0415  keeps torch out of the other commands
+
+    console = Console()
+    began = time.perf_counter()
+    ready = prepare_demo(DemoRequest(home, data, catalogue, lambda line: console.print(line, style="dim"), Line()))
+    if ready.trained is not None:
+        leaderboard(ready.trained.trials, console)
+        console.print(f"published {ready.trained.chosen.model} as {ready.trained.manifest.manifest_id}", soft_wrap=True)
+    console.print(f"ready after {time.perf_counter() - began:.1f} s of work")
+    if serving:
+        serve(store=ready.store, artifact=ready.artifact, host=host, port=port)

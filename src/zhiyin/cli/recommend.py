@@ -1,0 +1,48 @@
+"""zhiyin recommend"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from zhiyin.core.errors import InputError
+
+
+def recommend(
+    store: Annotated[str, typer.Option(help="where the events are: sqlite:///path.db")],
+    artifact: Annotated[Path, typer.Option(help="folder of the trained system")],
+    user: Annotated[str | None, typer.Option(help="one user")] = None,
+    users: Annotated[Path | None, typer.Option(help="file of users: one a line, or a column user_id")] = None,
+    k: Annotated[int, typer.Option("-k", help="length of each list")] = 10,
+    out: Annotated[
+        Path | None, typer.Option(help="write user_id, item_id, rank, score here (.parquet or .csv)")
+    ] = None,
+    keep_seen: Annotated[bool, typer.Option("--keep-seen", help="items of the history may come again")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Top lists of one user or of many."""
+    from zhiyin.app.recommend import BatchRequest, as_table, read_users, recommend_batch  # noqa: PLC0415
+
+    if (user is None) == (users is None):
+        raise InputError("name either --user ID or --users FILE")
+    wanted = [user] if user is not None else read_users(users) if users is not None else []
+    lists = recommend_batch(BatchRequest(store, artifact, wanted, k, keep_seen))
+    if out is not None:
+        table = as_table(lists)
+        if out.suffix == ".csv":
+            table.write_csv(out)
+        else:
+            table.write_parquet(out)
+        return
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in lists], ensure_ascii=False))
+        return
+    shown = Table("user_id", "rank", "item_id", "score", "rung")
+    for each in lists:
+        for item in each.items:
+            shown.add_row(each.user_id, str(item.rank), item.item_id, f"{item.score:.4f}", each.rung)
+    Console().print(shown)

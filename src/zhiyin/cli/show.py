@@ -1,0 +1,43 @@
+"""What several commands print: a leaderboard, and the progress of a training."""
+
+import sys
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from zhiyin.app.train import Trial
+
+SHOWN = ("ndcg@10", "recall@10", "hit_rate@10", "mrr@10")
+
+
+def leaderboard(trials: Sequence[Trial], console: Console) -> None:
+    """Models with 95 % bootstrap intervals over users, best first."""
+    metrics = [name for name in SHOWN if name in trials[0].intervals]
+    users = trials[0].intervals[metrics[0]].n
+    table = Table("model", *metrics, "seconds", title=f"validation, {users} users, mean and 95 % interval")
+    for trial in trials:
+        cells = [f"{i.mean:.4f} [{i.low:.4f}, {i.high:.4f}]" for i in (trial.intervals[name] for name in metrics)]
+        table.add_row(trial.model, *cells, f"{trial.seconds:.1f}")
+    console.print(table)
+
+
+class Line:
+    """One line of progress, rewritten in place on a terminal and silent elsewhere."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._validation = ""
+
+    def epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        watched = metrics.get("validation")
+        self._validation = "" if watched is None else f"  validation {watched:.4f}"
+        self._write(f"epoch {epoch}/{epochs}  loss {metrics['loss']:.4f}{self._validation}")
+
+    def batch(self, done: int, total: int, loss: float) -> None:
+        self._write(f"batch {done}/{total}  loss {loss:.4f}{self._validation}")
+
+    def _write(self, line: str) -> None:
+        if self._live:
+            sys.stderr.write(f"\r\x1b[K{line}")
+            sys.stderr.flush()

@@ -1,0 +1,59 @@
+"""zhiyin train"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from zhiyin.cli.show import Line, leaderboard
+from zhiyin.core.errors import ConfigError
+
+
+def train(
+    store: Annotated[str, typer.Option(help="where the events are: sqlite:///path.db")],
+    out: Annotated[Path, typer.Option(help="folder of the trained system")],
+    model: Annotated[str | None, typer.Option(help="one model; without it the best is chosen on validation")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML with [preparation] and [model] tables")] = None,
+    seed: int = 0,
+    validation: Annotated[str, typer.Option(help="time, leave-one-out or random")] = "time",
+) -> None:
+    """Choose on validation data, refit on everything, publish."""
+    from zhiyin.app.train import TrainRequest  # noqa: PLC0415  keeps torch out of the other commands
+    from zhiyin.app.train import train as run  # noqa: PLC0415
+
+    console = Console()
+    options = _options(config)
+    request = TrainRequest(
+        store=store,
+        out=out,
+        model=model,
+        settings=options["model"],
+        preparation=options["preparation"],
+        validation=validation,
+        seed=seed,
+        progress=Line(),
+        announce=lambda name: console.print(f"fitting {name}", style="dim"),
+    )
+    report = run(request)
+    leaderboard(report.trials, console)
+    console.print(f"published {report.chosen.model} as {report.manifest.manifest_id} in {out}", soft_wrap=True)
+
+
+def _options(path: Path | None) -> dict[str, Any]:
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from zhiyin.dataset.settings import PreparationSettings  # noqa: PLC0415
+
+    if path is None:
+        return {"model": {}, "preparation": PreparationSettings()}
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+        unknown = set(tables) - {"model", "preparation"}
+        if unknown:
+            raise ConfigError(f"{path}: unknown tables {sorted(unknown)}; there are [preparation] and [model]")
+        preparation = PreparationSettings(**tables.get("preparation", {}))
+    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return {"model": tables.get("model", {}), "preparation": preparation}

@@ -1,0 +1,153 @@
+"""From a file of behaviour to lists, by the command line and by the Python API."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+import zhiyin
+from zhiyin.app.demo import DemoRequest, prepare_demo
+from zhiyin.app.loading import load_system
+from zhiyin.app.recommend import BatchRequest, recommend_batch
+from zhiyin.app.registry import make_model
+from zhiyin.app.service import RecommendRequest, Service
+from zhiyin.cli import application
+from zhiyin.core.errors import ArtifactError, ConfigError, InputError
+from zhiyin.core.models import Silent
+from zhiyin.storage.opening import open_stores
+
+USERS, ITEMS, EVENTS = 30, 20, 600
+
+
+def command(*words: str | Path, status: int = 0) -> str:
+    outcome = CliRunner().invoke(application, [str(word) for word in words])
+    assert outcome.exit_code == status, f"{outcome.output}\n{outcome.exception!r}"
+    return outcome.output
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("files")
+    rng = np.random.default_rng(0)
+    users = rng.integers(USERS, size=EVENTS)
+    items = (users % 2) * (ITEMS // 2) + rng.integers(ITEMS // 2, size=EVENTS)
+    events = folder / "events.csv"
+    pl.DataFrame(
+        {
+            "user_id": [f"用户{row}" for row in users],
+            "item_id": [f"i{row}" for row in items],
+            "rating": rng.integers(1, 6, size=EVENTS),
+            "timestamp": 1_700_000_000 + np.sort(rng.integers(10**6, size=EVENTS)),
+        }
+    ).write_csv(events)
+    catalogue = folder / "items.csv"
+    pl.DataFrame(
+        {"item_id": [f"i{row}" for row in range(ITEMS)], "title": [f"电影 Film {row}" for row in range(ITEMS)]}
+    ).write_csv(catalogue)
+    return events, catalogue
+
+
+@pytest.fixture(scope="module")
+def trained(files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    folder = tmp_path_factory.mktemp("trained")
+    store, out = f"sqlite:///{folder / 'events.db'}", folder / "system"
+    command("ingest", files[0], "--catalogue", files[1], "--store", store)
+    shown = command("train", "--store", store, "--out", out, "--model", "ease")
+    assert "published ease" in shown
+    return store, out
+
+
+def test_lists_leave_out_the_history_and_are_ranked(trained: tuple[str, Path], tmp_path: Path) -> None:
+    store, out = trained
+    users = tmp_path / "users.txt"
+    users.write_text("\n".join(f"用户{row}" for row in range(USERS)), "utf-8")
+    lists = tmp_path / "lists.parquet"
+    command("recommend", "--store", store, "--artifact", out, "--users", users, "-k", "5", "--out", lists)
+    table = pl.read_parquet(lists)
+    assert table.columns == ["user_id", "item_id", "rank", "score"]
+    assert table["user_id"].n_unique() == USERS
+    for user, rows in table.group_by("user_id", maintain_order=True):
+        stores = open_stores(store)
+        history = set(stores.events.history(str(user[0]), 1000).item_id)
+        stores.close()
+        assert not history & set(rows["item_id"])
+        assert rows["rank"].to_list() == list(range(1, len(rows) + 1))
+        assert rows["score"].is_sorted(descending=True)
+
+
+def test_batch_lists_agree_with_single_answers(trained: tuple[str, Path]) -> None:
+    store, out = trained
+    users = [f"用户{row}" for row in range(USERS)]
+    batch = recommend_batch(BatchRequest(store, out, users, 5))
+    stores = open_stores(store)
+    service = Service(load_system(out), stores)
+    for user, each in zip(users, batch, strict=True):
+        single = service.recommend(RecommendRequest(user, 5))
+        assert [item.item_id for item in single.items] == [item.item_id for item in each.items]
+    stores.close()
+
+
+def test_an_unknown_user_gets_a_list_and_its_rung(trained: tuple[str, Path]) -> None:
+    store, out = trained
+    (answer,) = json.loads(
+        command("recommend", "--store", store, "--artifact", out, "--user", "nobody", "--json", "-k", "3")
+    )
+    assert answer["rung"] == "popular"
+    assert len(answer["items"]) == 3
+
+
+def test_python_api_is_lazy_and_agrees(trained: tuple[str, Path]) -> None:
+    store, out = trained
+    answer = zhiyin.recommend("用户1", store=store, artifact=out, n=3)
+    assert answer.user_id == "用户1"
+    assert zhiyin.load(out).manifest.components["main"]["model"] == "ease"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        zhiyin.nothing  # noqa: B018
+
+
+def test_without_a_model_the_best_on_validation_is_published(files: tuple[Path, Path], tmp_path: Path) -> None:
+    request = DemoRequest(tmp_path, files[0], files[1], lambda _: None, Silent())
+    first = prepare_demo(request)
+    assert first.trained is not None
+    figures = [trial.validation for trial in first.trained.trials]
+    assert figures == sorted(figures, reverse=True)
+    assert {trial.model for trial in first.trained.trials} >= {"popularity", "ease", "attentive", "transformer"}
+    assert load_system(first.artifact).manifest.components["main"]["model"] == first.trained.chosen.model
+    again = prepare_demo(request)
+    assert again.trained is None
+    assert again.artifact == first.artifact
+
+
+def test_settings_come_from_a_file_and_wrong_ones_are_named(trained: tuple[str, Path], tmp_path: Path) -> None:
+    store, _ = trained
+    config = tmp_path / "settings.toml"
+    config.write_text("[model]\nl2 = 7.0\n[preparation]\nhistory_limit = 9\n")
+    out = tmp_path / "system"
+    command("train", "--store", store, "--out", out, "--model", "ease", "--config", config)
+    system = load_system(out)
+    assert system.settings.history_limit == 9
+    config.write_text("[colour]\n")
+    outcome = CliRunner().invoke(application, ["train", "--store", store, "--out", str(out), "--config", str(config)])
+    assert isinstance(outcome.exception, ConfigError)
+    assert "colour" in str(outcome.exception)
+    with pytest.raises(ConfigError, match="no 'magic' among the models"):
+        make_model("magic")
+    with pytest.raises(ConfigError, match="dim"):
+        make_model("transformer", {"dim": -1})
+
+
+def test_wrong_requests_say_what_to_do(trained: tuple[str, Path], tmp_path: Path) -> None:
+    store, out = trained
+    with pytest.raises(ArtifactError, match="zhiyin train"):
+        load_system(tmp_path)
+    with pytest.raises(InputError, match="at least one place"):
+        recommend_batch(BatchRequest(store, out, ["a"], 0))
+    outcome = CliRunner().invoke(application, ["recommend", "--store", store, "--artifact", str(out)])
+    assert isinstance(outcome.exception, InputError)
+
+
+def test_doctor_names_the_parts() -> None:
+    assert "torch" in command("doctor")
