@@ -149,5 +149,25 @@ def test_wrong_requests_say_what_to_do(trained: tuple[str, Path], tmp_path: Path
     assert isinstance(outcome.exception, InputError)
 
 
+@pytest.mark.parametrize(
+    ("protocol", "models", "best"),
+    [
+        ("time", "popularity,ease,attentive", "ndcg@10"),
+        ("leave-one-out", "popularity,ease", "ndcg@10"),
+        ("cv", "biased-mf", "rmse"),
+    ],
+)
+def test_evaluation_writes_a_leaderboard_and_a_page(
+    protocol: str, models: str, best: str, trained: tuple[str, Path], tmp_path: Path
+) -> None:
+    words = ("evaluate", "--store", trained[0], "--protocol", protocol, "--models", models, "--report", tmp_path)
+    shown = command(*words)
+    assert "report" in shown
+    board = json.loads((tmp_path / "leaderboard.json").read_text("utf-8"))
+    assert {row["model"] for row in board["rows"]} == set(models.split(","))
+    assert all(row["metrics"][best]["low"] <= row["metrics"][best]["high"] for row in board["rows"])
+    assert "<svg" in (tmp_path / "report.html").read_text("utf-8")
+
+
 def test_doctor_names_the_parts() -> None:
     assert "torch" in command("doctor")

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from zhiyin.app.train import Trial
+from zhiyin.app.selection import Trial
+from zhiyin.evaluation.leaderboard import Leaderboard
 
-SHOWN = ("ndcg@10", "recall@10", "hit_rate@10", "mrr@10")
+SHOWN = ("ndcg@10", "recall@10", "hit@10", "mrr@10", "rmse", "mae")
 
 
 def leaderboard(trials: Sequence[Trial], console: Console) -> None:
@@ -19,6 +20,16 @@ def leaderboard(trials: Sequence[Trial], console: Console) -> None:
     for trial in trials:
         cells = [f"{i.mean:.4f} [{i.low:.4f}, {i.high:.4f}]" for i in (trial.intervals[name] for name in metrics)]
         table.add_row(trial.model, *cells, f"{trial.seconds:.1f}")
+    console.print(table)
+
+
+def tested(board: Leaderboard, console: Console) -> None:
+    """Models on the test split, best first, with p of the paired test against the baseline."""
+    metrics = [name for name in SHOWN if name in board.best.metrics]
+    table = Table("model", *metrics, "p", "seconds", title=board.protocol)
+    for row in board.rows:
+        cells = [f"{i.mean:.4f} [{i.low:.4f}, {i.high:.4f}]" for i in (row.metrics[name] for name in metrics)]
+        table.add_row(row.model, *cells, "" if row.test is None else f"{row.test.p:.4f}", f"{row.seconds:.1f}")
     console.print(table)
 
 

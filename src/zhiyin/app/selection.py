@@ -1,0 +1,110 @@
+"""Choosing among models and settings, on validation data alone."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zhiyin.app.registry import MODELS, make_model, names
+from zhiyin.core.dataset import Dataset, Split
+from zhiyin.core.errors import InputError
+from zhiyin.core.models import Model, Progress, Run, Silent, TunableModel
+from zhiyin.dataset.splits import leave_one_out_split, time_split, user_holdout_split
+from zhiyin.evaluation.intervals import Interval, bootstrap_intervals
+from zhiyin.evaluation.ranking import RankingResult, evaluate_ranking
+from zhiyin.training.loop import PlainTrainer
+from zhiyin.training.statistics import PlainStatistics
+
+VALIDATION_START, TEST_START = 0.8, 0.9
+WATCHED = "ndcg@10"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """settings: over a model's defaults; where there are none, its own alternatives are tried.
+
+    checkpoints: folder in which an interrupted training finds its place again.
+    """
+
+    seed: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Silent)
+    checkpoints: Path | None = None
+
+    def run(self) -> Run:
+        """What surrounds a fit that validates nothing."""
+        return Run(PlainTrainer(), PlainStatistics(), seed=self.seed, progress=self.progress)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One model at its best settings, by validation."""
+
+    model: str
+    config: Mapping[str, Any]
+    validation: float
+    intervals: Mapping[str, Interval]
+    seconds: float
+    history: tuple[Mapping[str, float], ...] = ()
+
+
+def candidates(data: Dataset) -> tuple[str, ...]:
+    """Registered models that this data can feed."""
+    unfit = set()
+    if not data.content:
+        unfit.add("content")
+    if not (data.user_features.names or data.item_features.names):
+        unfit.add("features")
+    if data.rating_scale is None:
+        unfit.add("biased-mf")
+    return tuple(name for name in names(MODELS) if name not in unfit)
+
+
+def validation_split(data: Dataset, protocol: str, seed: int) -> Split:
+    """The division on which settings are chosen; by time, it asks about the events between 80 % and 90 %.
+
+    Raises `InputError` for an unknown protocol.
+    """
+    if protocol == "time":
+        return time_split(data, VALIDATION_START, TEST_START)
+    if protocol == "leave-one-out":
+        return leave_one_out_split(data)
+    if protocol == "random":
+        return user_holdout_split(data, 0.2, seed)
+    raise InputError(f"unknown validation {protocol!r}; choose time, leave-one-out or random")
+
+
+def best_trial(name: str, split: Split, selection: Selection) -> Trial:
+    """The model's best settings on the split's hold-out, each tried over `selection.settings`."""
+    overrides: Sequence[Mapping[str, Any]] = ({},)
+    model = make_model(name, selection.settings)
+    if not selection.settings and isinstance(model, TunableModel):
+        overrides = model.search
+    trials = [_try(name, {**selection.settings, **override}, split, selection) for override in overrides]
+    return max(trials, key=lambda trial: trial.validation)
+
+
+def _try(name: str, settings: Mapping[str, Any], split: Split, selection: Selection) -> Trial:
+    began = time.perf_counter()
+    model = make_model(name, settings)
+    report = model.fit(split.train, _run(name, split, selection))
+    result = evaluated(model, split)
+    intervals = bootstrap_intervals(result.metrics, seed=selection.seed)
+    config = {**model.config.model_dump(mode="json"), **report.settled}
+    return Trial(name, config, result.means()[WATCHED], intervals, time.perf_counter() - began, report.history)
+
+
+def _run(name: str, split: Split, selection: Selection) -> Run:
+    return Run(
+        PlainTrainer(),
+        PlainStatistics(),
+        seed=selection.seed,
+        progress=selection.progress,
+        validate=lambda model: evaluated(model, split).means()[WATCHED],
+        checkpoints=selection.checkpoints / name if selection.checkpoints is not None else None,
+    )
+
+
+def evaluated(model: Model, split: Split) -> RankingResult:
+    return evaluate_ranking(model, split.holdout, len(split.train.items))

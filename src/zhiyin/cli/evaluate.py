@@ -1,0 +1,40 @@
+"""zhiyin evaluate"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from zhiyin.cli.show import Line, tested
+
+
+def evaluate(
+    store: Annotated[str, typer.Option(help="where the events are: sqlite:///path.db")],
+    report: Annotated[Path, typer.Option(help="folder of the report")],
+    protocol: Annotated[str, typer.Option(help="time, leave-one-out or cv (ratings)")] = "time",
+    models: Annotated[str | None, typer.Option(help="names, separated by commas; all without it")] = None,
+    seed: int = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Compare models on a test split that nothing was chosen on."""
+    from zhiyin.app.evaluate import EvaluateRequest  # noqa: PLC0415  keeps torch out of the other commands
+    from zhiyin.app.evaluate import evaluate as run  # noqa: PLC0415
+
+    console = Console(stderr=as_json)
+    outcome = run(
+        EvaluateRequest(
+            store=store,
+            report=report,
+            protocol=protocol,
+            models=[name.strip() for name in models.split(",")] if models else (),
+            seed=seed,
+            progress=Line(),
+            announce=lambda name: console.print(f"fitting {name}", style="dim"),
+        )
+    )
+    if as_json:
+        typer.echo(outcome.board.to_json())
+        return
+    tested(outcome.board, console)
+    console.print(f"report: {outcome.page}", soft_wrap=True)
