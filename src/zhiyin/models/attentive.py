@@ -22,13 +22,17 @@ from zhiyin.core.errors import ArtifactError
 from zhiyin.core.histories import Histories
 from zhiyin.core.models import Candidates, FitReport, Objective, Outputs, Parameters, Run, Schedule, gather
 from zhiyin.core.results import Contributions
+from zhiyin.models.inputs import prior_shift
 from zhiyin.models.sequences import liked, pad
 
 SCORING_BATCH = 256
 
 
 class AttentiveConfig(BaseModel):
-    """targets: events of each user asked about in one step, each from the events before it."""
+    """targets: events of each user asked about in one step, each from the events before it.
+
+    half_life_days: scores count on the popularity of now, fading at this rate, in place of that of the whole period.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,6 +40,7 @@ class AttentiveConfig(BaseModel):
     length: int = Field(default=50, ge=1)
     targets: int = Field(default=16, ge=1)
     dropout: float = Field(default=0.3, ge=0, lt=1)
+    half_life_days: float | None = Field(default=None, gt=0)
     epochs: int = Field(default=60, ge=1)
     batch_users: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=3e-3, gt=0)
@@ -53,6 +58,7 @@ class Network(nn.Module):
         self.values = nn.Embedding(n_items + 1, config.dim)
         self.targets = nn.Embedding(n_items, config.dim)
         self.item_bias = nn.Parameter(torch.zeros(n_items))
+        self.shift = nn.Buffer(torch.zeros(n_items))
         self.attention_bias = nn.Parameter(torch.zeros(1))
         self.age_bias = nn.Parameter(torch.zeros(config.length))
         self.drop = nn.Dropout(config.dropout)
@@ -126,7 +132,7 @@ class Attentive:
 
     name: ClassVar[str] = "attentive"
     Config: ClassVar[type[AttentiveConfig]] = AttentiveConfig
-    search: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
+    search: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"half_life_days": 7.0}, {"half_life_days": 60.0})
 
     def __init__(self, config: AttentiveConfig) -> None:
         self.config = config
@@ -140,6 +146,8 @@ class Attentive:
         counts = np.bincount(histories.items, minlength=len(data.items)) + 1.0
         with torch.no_grad():
             self.network.item_bias.copy_(torch.from_numpy(np.log(counts / counts.sum())))
+            shift = prior_shift(histories, len(data.items), data.now, self.config.half_life_days)
+            self.network.shift.copy_(torch.from_numpy(shift))
         report = run.trainer.run(Task(self, histories, run, len(data.items)), run)
         self.settle()
         return report
@@ -165,9 +173,8 @@ class Attentive:
 
     def item_vectors(self) -> FloatMatrix:
         network = self._network()
-        return np.concatenate(
-            [network.targets.weight.detach().numpy(), network.item_bias.detach().numpy()[:, None]], axis=1
-        )
+        bias = (network.item_bias.detach() + network.shift).numpy()
+        return np.concatenate([network.targets.weight.detach().numpy(), bias[:, None]], axis=1)
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         return gather(self.query_vectors(queries) @ self.item_vectors().T, candidates)
@@ -175,7 +182,7 @@ class Attentive:
     def contributions(self, query: Query, items: IntVector) -> Contributions:
         """Exact: the score is the item's bias plus the weighted products of the events the attention reads."""
         network = self._network()
-        base = network.item_bias.detach().numpy()[items]
+        base = (network.item_bias.detach() + network.shift).numpy()[items]
         parts = np.zeros((len(items), len(query.history)))
         read = liked(query, self.config.length, network.n_items)[::-1]
         if len(read):

@@ -14,6 +14,7 @@ from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.errors import ArtifactError
 from zhiyin.core.histories import Histories
 from zhiyin.core.models import Candidates, FitReport, Objective, Outputs, Parameters, Run, Schedule, gather
+from zhiyin.models.inputs import prior_shift
 from zhiyin.models.sequences import latest, liked, pad
 
 SCORING_BATCH = 256
@@ -21,7 +22,10 @@ IGNORED = -100
 
 
 class TransformerConfig(BaseModel):
-    """negatives: 0 scores every item in the loss, otherwise that many sampled by popularity and log-Q corrected."""
+    """negatives: 0 scores every item in the loss, otherwise that many sampled by popularity and log-Q corrected.
+
+    half_life_days: scores count on the popularity of now, fading at this rate, in place of that of the whole period.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,6 +34,7 @@ class TransformerConfig(BaseModel):
     heads: int = Field(default=2, ge=1)
     length: int = Field(default=100, ge=1)
     dropout: float = Field(default=0.3, ge=0, lt=1)
+    half_life_days: float | None = Field(default=None, gt=0)
     negatives: int = Field(default=0, ge=0)
     epochs: int = Field(default=60, ge=1)
     batch_users: int = Field(default=64, ge=1)
@@ -75,6 +80,7 @@ class Network(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
         self.bias = nn.Parameter(torch.zeros(n_items))
+        self.shift = nn.Buffer(torch.zeros(n_items))
         self.drop = nn.Dropout(config.dropout)
         nn.init.normal_(self.items.weight, std=0.02)
         nn.init.normal_(self.positions.weight, std=0.02)
@@ -146,7 +152,7 @@ class Transformer:
 
     name: ClassVar[str] = "transformer"
     Config: ClassVar[type[TransformerConfig]] = TransformerConfig
-    search: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
+    search: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"half_life_days": 7.0})
 
     def __init__(self, config: TransformerConfig) -> None:
         self.config = config
@@ -157,6 +163,8 @@ class Transformer:
         torch.manual_seed(run.seed)
         histories = data.histories.keep(data.histories.weights > 0)
         self.network = Network(self.config, len(data.items))
+        shift = prior_shift(histories, len(data.items), data.now, self.config.half_life_days)
+        self.network.shift.copy_(torch.from_numpy(shift))
         report = run.trainer.run(Task(self, histories, run, len(data.items)), run)
         self.settle()
         return report
@@ -186,7 +194,7 @@ class Transformer:
     def item_vectors(self) -> FloatMatrix:
         network = self._network()
         weight = network.items.weight.detach()[: network.n_items].numpy()
-        return np.concatenate([weight, network.bias.detach().numpy()[:, None]], axis=1)
+        return np.concatenate([weight, (network.bias.detach() + network.shift).numpy()[:, None]], axis=1)
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         return gather(self.query_vectors(queries) @ self.item_vectors().T, candidates)
