@@ -25,7 +25,7 @@ from zhiyin.evaluation.beyond import evaluate_beyond, exposure, item_popularity
 from zhiyin.evaluation.leaderboard import Entry, Leaderboard
 from zhiyin.evaluation.rating import RatingResult, evaluate_ratings
 from zhiyin.evaluation.report import ReportParts, profile_of, write_report
-from zhiyin.evaluation.slices import by_history_length, slice_figures
+from zhiyin.evaluation.slices import by_history_length, by_target_popularity, slice_figures
 
 FOLDS = 5
 BASELINE = "popularity"
@@ -76,7 +76,7 @@ def _ranking(data: Dataset, request: EvaluateRequest) -> tuple[Leaderboard, Repo
     selection = Selection(request.seed, progress=request.progress)
     popularity = item_popularity(split.train.histories, len(data.items))
     vectors = next(iter(data.content.values()), None)
-    histories = by_history_length(split.holdout)
+    histories, targets = by_history_length(split.holdout), by_target_popularity(split.holdout, popularity)
     entries, curves, slices, exposures = [], {}, {}, {}
     for name in request.models or candidates(data):
         request.announce(name)
@@ -90,7 +90,10 @@ def _ranking(data: Dataset, request: EvaluateRequest) -> tuple[Leaderboard, Repo
         metrics = {**result.metrics, **{f"first {key}": value for key, value in result.first.items()}}
         metrics |= {f"last {key}": value for key, value in result.last.items()}
         entries.append(Entry(name, trial.config, metrics, seconds, beyond=beyond.totals))
-        slices[name] = slice_figures({WATCHED: result.metrics[WATCHED]}, histories, request.seed)
+        slices[name] = [
+            *slice_figures({WATCHED: result.metrics[WATCHED]}, histories, request.seed),
+            *slice_figures({WATCHED: result.first[WATCHED]}, targets, request.seed),
+        ]
         exposures[name] = exposure(result.lists, len(data.items))
         if trial.history:
             curves[name] = trial.history
