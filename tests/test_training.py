@@ -106,6 +106,17 @@ def test_a_checkpoint_of_other_settings_is_not_taken_up(tmp_path: Path) -> None:
     assert len(report.history) == 2
 
 
+def test_a_checkpoint_is_not_mixed_up_with_settings_of_the_same_shape(tmp_path: Path) -> None:
+    data = planted_groups().data
+    fading = SMALL.model_copy(update={"half_life_days": 7.0})
+    with pytest.raises(KeyboardInterrupt):
+        Transformer(fading).fit(data, run(checkpoints=tmp_path, progress=StopAfter(2)))
+    whole, other = Transformer(SMALL), Transformer(SMALL)
+    whole.fit(data, run())
+    other.fit(data, run(checkpoints=tmp_path))
+    assert_same(whole, other)
+
+
 def test_early_stopping_keeps_the_best_epoch() -> None:
     figures = iter([0.1, 0.3, 0.2, 0.2, 0.2, 0.2])
     config = AttentiveConfig(dim=8, epochs=6, patience=2)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from zhiyin.core.arrays import FloatMatrix, TextVector
-from zhiyin.core.catalog import Catalog, Users
+from zhiyin.core.catalog import ITEM_COLUMNS, Catalog, Users
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.errors import InputError
 from zhiyin.core.events import MISSING_TIME, Events
@@ -63,20 +63,7 @@ def align(catalog: Catalog, items: Vocabulary) -> Catalog:
     missing: list[str | None] = [None] * len(bare)
     filler = Catalog.build(item_id=bare, attributes=dict.fromkeys(catalog.attributes, missing))
     whole = Catalog(
-        **{
-            name: np.concatenate([getattr(catalog, name), getattr(filler, name)])
-            for name in (
-                "item_id",
-                "title",
-                "description",
-                "categories",
-                "price",
-                "image",
-                "audio",
-                "available_from",
-                "available",
-            )
-        },
+        **{name: np.concatenate([getattr(catalog, name), getattr(filler, name)]) for name in ITEM_COLUMNS},
         attributes={
             name: np.concatenate([column, filler.attributes[name]]) for name, column in catalog.attributes.items()
         },

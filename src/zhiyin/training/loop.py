@@ -37,7 +37,7 @@ class PlainTrainer:
             course.record(epoch + 1, loss, task.validate())
             run.progress.epoch(epoch + 1, schedule.epochs, course.history[-1])
             if run.checkpoints is not None:
-                course.keep(run.checkpoints, _identity(task, run))
+                course.keep(run.checkpoints)
         if course.best:
             course.module.load_state_dict(course.best)
         course.module.eval()
@@ -52,6 +52,7 @@ class _Course:
 
     module: torch.nn.Module
     optimizer: torch.optim.Optimizer
+    identity: str
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -63,9 +64,9 @@ class _Course:
         optimizer = torch.optim.AdamW(
             module.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
         )
-        course = cls(module, optimizer)
+        course = cls(module, optimizer, _identity(task, run))
         loaded = checkpoint.load(run.checkpoints) if run.checkpoints is not None else None
-        if loaded is not None and loaded[1]["identity"] == _identity(task, run):
+        if loaded is not None and loaded[1]["identity"] == course.identity:
             course.resume(*loaded)
         return course
 
@@ -76,12 +77,12 @@ class _Course:
             self.best_epoch = epoch
             self.best = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
 
-    def keep(self, folder: Path, identity: str) -> None:
+    def keep(self, folder: Path) -> None:
         tensors = {f"module.{name}": value for name, value in self.module.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
-        state = {"identity": identity, "history": self.history, "best_epoch": self.best_epoch}
+        state = {"identity": self.identity, "history": self.history, "best_epoch": self.best_epoch}
         checkpoint.save(folder, tensors, state)
         with (folder / "history.jsonl").open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(self.history[-1]) + "\n")
@@ -145,9 +146,12 @@ def _losses(task: TrainingTask, users: IntVector, generator: np.random.Generator
 
 
 def _identity(task: TrainingTask, run: Run) -> str:
-    shapes = {name: list(value.shape) for name, value in task.module.state_dict().items()}
-    content = json.dumps([shapes, repr(task.objective), repr(task.schedule), run.seed, len(task.users)])
-    return hashlib.sha256(content.encode() + np.ascontiguousarray(task.item_counts).tobytes()).hexdigest()
+    """sha256 of a training before its first step; the starting state tells settings apart that shapes do not."""
+    digest = hashlib.sha256(repr((task.module, task.objective, task.schedule, run.seed, len(task.users))).encode())
+    for name, value in task.module.state_dict().items():
+        digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
+    digest.update(np.ascontiguousarray(task.item_counts).tobytes())
+    return digest.hexdigest()
 
 
 def _section(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
