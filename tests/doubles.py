@@ -1,6 +1,6 @@
 """Small stand-ins for what a service needs: stores in memory, a system over a dozen films."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +24,7 @@ from zhiyin.core.stores import (
     UserStore,
 )
 from zhiyin.core.vocabulary import Vocabulary
+from zhiyin.dataset.prepare import align, overlay
 from zhiyin.dataset.settings import PreparationSettings
 
 NOW = 1_700_000_000_000
@@ -82,13 +83,19 @@ class MemoryImpressions:
 class MemoryCatalog:
     def __init__(self) -> None:
         self.catalog = Catalog.build(item_id=[])
+        self.changes = 0
 
     def upsert(self, catalog: Catalog) -> int:
-        self.catalog = catalog
+        ids = list(dict.fromkeys([*self.catalog.item_id, *catalog.item_id]))
+        self.catalog = overlay(align(self.catalog, Vocabulary(ids)), catalog)
+        self.changes += 1
         return len(catalog)
 
     def read(self) -> Catalog:
         return self.catalog
+
+    def revision(self) -> int:
+        return self.changes
 
 
 class MemoryUsers:
@@ -101,6 +108,10 @@ class MemoryUsers:
 
     def read(self) -> Users:
         return self.users
+
+    def attributes(self, user_id: str) -> Mapping[str, str]:
+        told = self.users.attributes.items()
+        return {n: v for n, column in told for i, v in zip(self.users.user_id, column, strict=True) if i == user_id}
 
 
 class MemoryStores:

@@ -11,12 +11,16 @@ from typer.testing import CliRunner
 import zhiyin
 from zhiyin.app.demo import DemoRequest, prepare_demo
 from zhiyin.app.loading import load_system
+from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.recommend import BatchRequest, recommend_batch
 from zhiyin.app.registry import make_model
 from zhiyin.app.service import RecommendRequest, Service
 from zhiyin.cli import application
+from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.errors import ArtifactError, ConfigError, InputError
+from zhiyin.core.events import Events
 from zhiyin.core.models import Silent
+from zhiyin.retrieval.topn import top_n
 from zhiyin.storage.opening import open_stores
 
 USERS, ITEMS, EVENTS = 30, 20, 600
@@ -87,6 +91,57 @@ def test_batch_lists_agree_with_single_answers(trained: tuple[str, Path]) -> Non
     for user, each in zip(users, batch, strict=True):
         single = service.recommend(RecommendRequest(user, 5))
         assert [item.item_id for item in single.items] == [item.item_id for item in each.items]
+    stores.close()
+
+
+def test_what_users_tell_of_themselves_is_read_as_training_read_it(tmp_path: Path) -> None:
+    store, out = f"sqlite:///{tmp_path / 'shop.db'}", tmp_path / "system"
+    rng = np.random.default_rng(1)
+    users = rng.integers(80, size=1500)
+    items = (users % 2) * 10 + rng.integers(10, size=len(users))
+    stores = open_stores(store)
+    stores.events.append(
+        Events.build(
+            user_id=[f"u{row}" for row in users],
+            item_id=[f"i{row}" for row in items],
+            event="like",
+            timestamp=list(range(len(users))),
+        )
+    )
+    stores.catalog.upsert(
+        Catalog.build(item_id=[f"i{row}" for row in range(20)], attributes={"origin": ["东"] * 10 + ["西"] * 10})
+    )
+    told = range(1, 80)  # u0 tells nothing
+    attributes: dict[str, list[str | None]] = {
+        "city": [("上海", "Wien")[row % 2] for row in told],
+        "income": [None if row == 3 else str(1000.5 + 37 * row) for row in told],
+    }
+    stores.users.upsert(Users.build(user_id=[f"u{row}" for row in told], attributes=attributes))
+    zhiyin.train(store=store, out=out, model="features", settings={"trees": 10}, validation="random")
+    system = load_system(out)
+    data = prepare_dataset(store, system.settings)
+    assert [column.name for column in system.user_columns] == ["city=Wien", "city=上海", "income"]
+    service = Service(system, stores)
+
+    def listed(user: str) -> list[tuple[str, float]]:
+        return [(item.item_id, item.score) for item in service.recommend(RecommendRequest(user, 20)).items]
+
+    for row, user in enumerate(data.users.ids):
+        query = data.query(row)
+        served = system.query(stores.events.history(user, 1000), data.now, stores.users.attributes(user))
+        assert query.user_features is not None
+        np.testing.assert_array_equal(served.user_features, query.user_features)
+        unseen = np.isin(np.arange(len(data.items)), query.history.items, invert=True)
+        best = top_n(system.model.score([query]), 20, unseen)
+        expected = [(data.items.ids[r], s) for r, s in zip(best.rows[0], best.scores[0], strict=True) if r >= 0]
+        assert listed(user) == expected
+    np.testing.assert_array_equal(system.query(Events.empty(), 0).user_features, np.zeros(3))
+
+    before = listed("u4")
+    stores.users.upsert(Users.build(user_id=["u4"], attributes={"city": ["Wien"], "income": ["not told"]}))
+    moved = system.query(stores.events.history("u4", 1000), data.now, stores.users.attributes("u4"))
+    np.testing.assert_array_equal(moved.user_features, [1, 0, 0])
+    assert listed("u4") != before
     stores.close()
 
 

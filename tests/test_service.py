@@ -1,5 +1,7 @@
 """What a running system promises about its lists, its reasons and its log."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from doubles import NOW, MemoryStores, films_stores, films_system
@@ -8,10 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from zhiyin.app.service import EventsRefusedError, RecommendRequest, Service
+from zhiyin.core.catalog import Catalog
 from zhiyin.core.errors import InputError, NotFoundError
 from zhiyin.core.events import Events
 from zhiyin.core.results import Recommendations
+from zhiyin.core.stores import Stores
 from zhiyin.retrieval.topn import top_n
+from zhiyin.storage.opening import open_stores
 
 
 @pytest.fixture
@@ -180,7 +185,7 @@ def test_bad_events_are_refused_whole_with_every_problem(service: Service, store
     before = stores.events.last_sequence()
     events = Events.build(
         user_id=["ann", "", "a\x00b", "ann"],
-        item_id=["alien", "alien", "nothing", "alien"],
+        item_id=["alien", "alien", "no\nthing", "alien"],
         event=["like", "like", "like", "rating"],
         value=[np.nan, np.nan, np.nan, np.inf],
     )
@@ -193,6 +198,64 @@ def test_bad_events_are_refused_whole_with_every_problem(service: Service, store
         (3, "value"),
     ]
     assert stores.events.last_sequence() == before
+
+
+def test_events_on_items_that_are_new_in_the_shop_are_kept_and_change_no_list(
+    service: Service, stores: MemoryStores
+) -> None:
+    before = service.recommend(RecommendRequest("ann", n=100)).items
+    stores.catalog.upsert(Catalog.build(item_id=["dune"], title=["Dune"], categories=[["Science fiction"]]))
+    told = Events.build(user_id=["ann", "newcomer"], item_id=["dune", "unheard-of"], event="like")
+    assert service.record(told).added == 2
+    assert service.recommend(RecommendRequest("ann", n=100)).items == before
+    assert service.recommend(RecommendRequest("newcomer")).rung == "popular"
+    assert [shelf.kind for shelf in service.shelves("newcomer").shelves] == ["popular"]
+    assert service.history("ann", 1)[0].title == "Dune"
+    assert service.history("newcomer")[0].title == "unheard-of"
+    assert list(stores.events.history("newcomer", 9).item_id) == ["unheard-of"]
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_lists_follow_the_shop_without_training_again(kind: str, tmp_path: Path) -> None:
+    stores: Stores = films_stores() if kind == "memory" else open_stores(f"sqlite:///{tmp_path / 'shop.db'}")
+    stores.catalog.upsert(Catalog.build(item_id=["alien"], title=["Alien"], available=[False]))
+    service = Service(films_system(), stores, clock=lambda: NOW)
+    everything = RecommendRequest("nobody", n=100)
+    first = ids(service.recommend(everything))
+    assert not {"alien", "lost"} & set(first)
+    assert "moon" in first
+    written = Catalog.build(
+        item_id=["lost", "moon", "alien", "dune"],
+        title=["A Film That Is Found", None, "Alien (restored)", "Dune"],
+        categories=[["Drama", "Rarities"], [], [], []],
+        price=[9.5, np.nan, np.nan, np.nan],
+        available=[True, False, True, True],
+    )
+    stores.catalog.upsert(written)
+    second = ids(service.recommend(everything))
+    assert set(second) == set(first) - {"moon"} | {"lost", "alien"}
+    assert service.item("alien").title == "Alien (restored)"
+    assert [item.item_id for item in service.items("is found")] == ["lost"]
+    assert service.item("lost").price == 9.5
+    assert ("Rarities", 1) in service.categories()
+    assert service.item("stalker").title == "Stalker", "what the shop does not describe stays as it was at training"
+    for served in service.recommend_many(["ann", "nobody"], n=100):
+        assert not {"moon", "dune"} & set(ids(served))
+    stores.close()
+
+
+def test_the_catalogue_is_read_again_only_after_a_change(stores: MemoryStores) -> None:
+    service = Service(films_system(), stores, clock=lambda: NOW)
+    state = service.slot.state
+    service.recommend(RecommendRequest("ann"))
+    assert service.slot.state is state
+    stores.catalog.upsert(Catalog.build(item_id=["up"], available=[False]))
+    assert "up" not in ids(service.recommend(RecommendRequest("ann", n=100)))
+    assert service.slot.state is not state
+    service.slot.replace(films_system(manifest_id="films-2"))
+    served = service.recommend(RecommendRequest("ann", n=100))
+    assert served.manifest_id == "films-2"
+    assert "up" not in ids(served)
 
 
 def test_events_are_known_by_their_id(service: Service) -> None:

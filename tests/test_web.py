@@ -129,9 +129,9 @@ def test_wrong_rows_are_named_and_nothing_is_kept(client: Client, stores: Memory
     assert response.status_code == 422
     found = [(problem["row"], problem["field"]) for problem in response.json()["problems"]]
     assert found == [(1, "vaule"), (2, "user_id"), (3, "event"), (4, ""), (5, "value")]
-    unknown = client.post("/api/events", json=[rows[0], {**rows[0], "item_id": "nothing"}])  # type: ignore[dict-item]
-    assert unknown.status_code == 422
-    assert [(p["row"], p["field"]) for p in unknown.json()["problems"]] == [(1, "item_id")]
+    malformed = client.post("/api/events", json=[rows[0], {**rows[0], "item_id": "a\u0000b"}])  # type: ignore[dict-item]
+    assert malformed.status_code == 422
+    assert [(p["row"], p["field"]) for p in malformed.json()["problems"]] == [(1, "item_id")]
     assert stores.events.last_sequence() == before
 
 

@@ -1,22 +1,29 @@
 """Use case: a published system, verified and put in memory."""
 
 import json
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 from zhiyin.app.registry import make_model
 from zhiyin.app.system import System
 from zhiyin.artifacts.folder import current, read_manifest, read_parameters, verify
 from zhiyin.core.catalog import Catalog
+from zhiyin.core.dataset import FeatureColumn
 from zhiyin.core.errors import ArtifactError
 from zhiyin.core.models import Model
 from zhiyin.core.vocabulary import Vocabulary
 from zhiyin.dataset.settings import PreparationSettings
 
 CATALOG = "catalogue.json"
+USER_COLUMNS = "user-columns.json"
 
 
 def load_system(artifact: Path) -> System:
-    """The current version under `artifact`. Raises `ArtifactError` where any file differs from its manifest."""
+    """The current version under `artifact`. Raises `ArtifactError` where any file differs from its manifest.
+
+    A version published before the columns of users were kept reads no attributes, as it did when it was published.
+    """
     version = current(Path(artifact))
     manifest = read_manifest(version)
     verify(version, manifest)
@@ -37,6 +44,7 @@ def load_system(artifact: Path) -> System:
         catalog=catalog,
         settings=PreparationSettings(**manifest.settings),
         rating_scale=(scale[0], scale[1]) if scale else None,
+        user_columns=columns_from_json((version / USER_COLUMNS).read_bytes()) if USER_COLUMNS in manifest.files else (),
     )
 
 
@@ -61,3 +69,11 @@ def catalog_from_json(content: bytes) -> Catalog:
     columns = json.loads(content)
     columns["price"] = [float("nan") if price is None else price for price in columns["price"]]
     return Catalog.build(**columns)
+
+
+def columns_to_json(columns: Iterable[FeatureColumn]) -> bytes:
+    return json.dumps([asdict(column) for column in columns], ensure_ascii=False).encode()
+
+
+def columns_from_json(content: bytes) -> tuple[FeatureColumn, ...]:
+    return tuple(FeatureColumn(**column) for column in json.loads(content))

@@ -1,5 +1,6 @@
 """What a running system answers: lists with reasons, the log of what was shown, and new events."""
 
+import threading
 import time
 import unicodedata
 import uuid
@@ -18,9 +19,10 @@ from zhiyin.core.events import MISSING_TIME, Events, text
 from zhiyin.core.histories import History
 from zhiyin.core.models import AdditiveModel, Model, VectorModel
 from zhiyin.core.results import Contributions, Reason, Recommendations, Recommended
-from zhiyin.core.stores import AppendReport, Impressions, Stores
-from zhiyin.core.vocabulary import UNKNOWN
+from zhiyin.core.stores import AppendReport, CatalogStore, Impressions, Stores
+from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
 from zhiyin.dataset.histories import seen_mask
+from zhiyin.dataset.prepare import overlay
 from zhiyin.retrieval.eligibility import Eligibility
 from zhiyin.retrieval.topn import top_n
 
@@ -113,14 +115,25 @@ class EventsRefusedError(InputError):
 
 @dataclass(frozen=True, eq=False)
 class ServingState:
-    """A system with what is derived from it once; a request reads one state and keeps it to its end."""
+    """A system over the shop as it stands, with what is derived from both once.
+
+    A request reads one state and keeps it to its end. catalog: aligned with the system's items. newcomers: items of
+    the shop that the system does not know. revision: of the store's catalogue; None where the store was not asked.
+    """
 
     system: System
+    catalog: Catalog
+    newcomers: Catalog
     eligibility: Eligibility
+    revision: int | None
 
     @classmethod
-    def of(cls, system: System) -> "ServingState":
-        return cls(system, Eligibility(system.catalog))
+    def of(cls, system: System, shop: Catalog | None = None, revision: int | None = None) -> "ServingState":
+        """Items that the shop does not describe stay as they were at training."""
+        shop = shop if shop is not None else Catalog.build(item_id=[])
+        catalog = overlay(system.catalog, shop)
+        newcomers = shop.take(np.flatnonzero(system.items.rows(shop.item_id) == UNKNOWN))
+        return cls(system, catalog, newcomers, Eligibility(catalog), revision)
 
     @cached_property
     def popular_order(self) -> IntVector:
@@ -131,7 +144,21 @@ class ServingState:
     @cached_property
     def search_titles(self) -> list[str]:
         """(items,) titles as they are compared in a search."""
-        return [_folded(title(self.system.catalog, row)) for row in range(len(self.system.catalog))]
+        return [_folded(title(self.catalog, row)) for row in range(len(self.catalog))]
+
+    @cached_property
+    def _newcomers(self) -> Vocabulary:
+        return Vocabulary(self.newcomers.item_id)
+
+    def view(self, row: int) -> ItemView:
+        return _view(self.catalog, row)
+
+    def describe(self, item_id: str) -> ItemView:
+        """What is known of an item; of one that neither the system nor the shop knows, its id alone."""
+        row, place = self.system.items.row(item_id), self._newcomers.row(item_id)
+        if row != UNKNOWN:
+            return self.view(row)
+        return ItemView(item_id, item_id, None, (), None) if place == UNKNOWN else _view(self.newcomers, place)
 
 
 class ServingSlot:
@@ -139,13 +166,29 @@ class ServingSlot:
 
     def __init__(self, system: System) -> None:
         self._state = ServingState.of(system)
+        self._changing = threading.Lock()
 
     @property
     def state(self) -> ServingState:
         return self._state
 
     def replace(self, system: System) -> None:
-        self._state = ServingState.of(system)
+        state = ServingState.of(system)
+        with self._changing:
+            self._state = state
+
+    def over(self, catalog: CatalogStore) -> ServingState:
+        """The state over the shop as `catalog` has it now, read again only after a change."""
+        state, revision = self._state, catalog.revision()
+        if state.revision == revision:
+            return state
+        with self._changing:
+            # Of two requests that come together, the second finds the work done. What changes between revision and
+            # catalogue is read once more, never missed.
+            state, revision = self._state, catalog.revision()
+            if state.revision != revision:
+                self._state = ServingState.of(state.system, catalog.read(), revision)
+            return self._state
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +220,7 @@ class Service:
         self.slot = ServingSlot(slot) if isinstance(slot, System) else slot
         self._stores = stores
         self._clock = clock
+        self._current()
 
     @property
     def manifest_id(self) -> str:
@@ -189,7 +233,7 @@ class Service:
         An unknown user, or one with nothing liked yet, gets the popular list. Raises `InputError` for an id that
         cannot be one, for `n` below 1 and for a liked item that the system does not know.
         """
-        state = self.slot.state
+        state = self._current()
         person = self._person(state, request.user_id, request.items)
         served = self._list(state, person, request)
         self._log([served], self._clock())
@@ -201,7 +245,7 @@ class Service:
         Users are scored one at a time: a product of larger matrices rounds differently, and lists that are asked
         for together would differ from single ones in their near ties.
         """
-        state = self.slot.state
+        state = self._current()
         served = [
             self._list(state, self._person(state, user_id), RecommendRequest(user_id, n, keep_seen=keep_seen))
             for user_id in user_ids
@@ -213,7 +257,7 @@ class Service:
         """The page of one user: "for-you", "because" an item of the history (models with exact contributions only),
         the favourite category, "popular". A shelf that would hold fewer than three items is left out, and no item
         of "for-you" is shown again on a shelf below it, other than "popular"."""
-        state = self.slot.state
+        state = self._current()
         person = self._person(state, user_id)
         made: list[Shelf] = []
         if person.rung == PERSONAL:
@@ -238,9 +282,9 @@ class Service:
     def record(self, events: Events) -> AppendReport:
         """Adds events to the log; all of them or, when a row cannot be used, none.
 
-        Raises `EventsRefusedError`, naming each row and field.
+        An item that the system does not know yet is kept for the next training. Raises `EventsRefusedError`, naming
+        each row and field.
         """
-        items = self.slot.state.system.items
         problems: list[Problem] = []
         for row in range(len(events)):
             for name in ("user_id", "item_id", "event"):
@@ -252,9 +296,6 @@ class Service:
                 reason = None if given is None else _id_problem(given)
                 if reason:
                     problems.append(Problem(row, name, reason))
-            item_id = events.item_id[row]
-            if not _id_problem(item_id) and item_id not in items:
-                problems.append(Problem(row, "item_id", f"no item {item_id!r} in the system that serves"))
             if np.isinf(events.value[row]):
                 problems.append(Problem(row, "value", "must be a finite number"))
         if problems:
@@ -267,13 +308,12 @@ class Service:
 
     def history(self, user_id: str, limit: int = 50) -> list[HistoryEntry]:
         """The user's latest events, newest first; empty for an unknown user."""
-        state = self.slot.state
+        state = self._current()
         events = self._stores.events.history(_checked(user_id), limit)
-        rows = state.system.items.rows(events.item_id)
         return [
             HistoryEntry(
                 item_id=events.item_id[i],
-                title=title(state.system.catalog, int(rows[i])) if rows[i] >= 0 else events.item_id[i],
+                title=state.describe(events.item_id[i]).title,
                 event=events.event[i],
                 value=_number(events.value[i]),
                 timestamp=None if events.timestamp[i] == MISSING_TIME else int(events.timestamp[i]),
@@ -283,26 +323,24 @@ class Service:
 
     def item(self, item_id: str) -> ItemView:
         """Raises `NotFoundError` for an item that the system does not know."""
-        state = self.slot.state
-        return _view(state, self._row(state, item_id))
+        state = self._current()
+        return state.view(self._row(state, item_id))
 
     def describe(self, item_id: str) -> ItemView:
-        """Like `item`, but an item that the version serving now no longer knows is described by its id alone."""
-        state = self.slot.state
-        row = state.system.items.row(item_id)
-        return ItemView(item_id, item_id, None, (), None) if row == UNKNOWN else _view(state, row)
+        """Like `item`, but an item that the version serving now does not know is described as far as the shop does."""
+        return self.slot.state.describe(item_id)
 
     def items(self, search: str = "", limit: int = 50) -> list[ItemView]:
         """Items whose title holds `search`, whatever the case, the most popular first."""
-        state = self.slot.state
+        state = self._current()
         wanted = _folded(search)
         titles = state.search_titles
         found = (int(row) for row in state.popular_order if wanted in titles[int(row)])
-        return [_view(state, row) for row, _ in zip(found, range(limit), strict=False)]
+        return [state.view(row) for row, _ in zip(found, range(limit), strict=False)]
 
     def categories(self) -> list[tuple[str, int]]:
         """Every category with its number of items, the largest first."""
-        return self.slot.state.eligibility.categories()
+        return self._current().eligibility.categories()
 
     def similar(self, item_id: str, n: int = 10) -> list[tuple[ItemView, float]]:
         """Items near `item_id` with their nearness; empty where the model has no notion of it.
@@ -310,7 +348,7 @@ class Service:
         A model with vectors answers by their cosine, one with additive scores by what it would tell someone who
         knows this item alone.
         """
-        state = self.slot.state
+        state = self._current()
         row = self._row(state, item_id)
         model = state.system.model
         if isinstance(model, VectorModel):
@@ -323,12 +361,15 @@ class Service:
             return []
         mask = state.eligibility.mask(self._clock(), np.asarray([row], np.int64))
         best = top_n(scores[None, :], n, mask)
-        return [(_view(state, int(r)), float(s)) for r, s in zip(best.rows[0], best.scores[0], strict=True) if r >= 0]
+        return [(state.view(int(r)), float(s)) for r, s in zip(best.rows[0], best.scores[0], strict=True) if r >= 0]
 
     def ready(self) -> bool:
         """Whether the store answers and the system can score."""
         self._stores.events.last_sequence()
         return len(self.slot.state.popular_order) > 0
+
+    def _current(self) -> ServingState:
+        return self.slot.over(self._stores.catalog)
 
     def _row(self, state: ServingState, item_id: str) -> int:
         row = state.system.items.row(item_id)
@@ -349,7 +390,8 @@ class Service:
             log = Events.concat([log, told])
         rows = system.items.rows(log.item_id)
         seen = np.unique(rows[seen_mask(log, system.settings) & (rows != UNKNOWN)])
-        return _Person(user_id, log, system.query(log, now), seen)
+        attributes = self._stores.users.attributes(user_id) if system.user_columns else {}
+        return _Person(user_id, log, system.query(log, now, attributes), seen)
 
     def _list(
         self, state: ServingState, person: _Person, request: RecommendRequest, hidden: set[str] | None = None
@@ -413,7 +455,7 @@ class Service:
         history = person.query.history
         sums: dict[str, float] = {}
         for row, weight in zip(history.items, history.weights, strict=True):
-            for category in state.system.catalog.categories[row]:
+            for category in state.catalog.categories[row]:
                 sums[category] = sums.get(category, 0.0) + float(weight)
         liked = [(-total, name) for name, total in sums.items() if total > 0]
         return min(liked)[1] if liked else None
@@ -456,8 +498,7 @@ def title(catalog: Catalog, row: int) -> str:
     return str(catalog.title[row] or catalog.item_id[row])
 
 
-def _view(state: ServingState, row: int) -> ItemView:
-    catalog = state.system.catalog
+def _view(catalog: Catalog, row: int) -> ItemView:
     return ItemView(
         item_id=catalog.item_id[row],
         title=title(catalog, row),

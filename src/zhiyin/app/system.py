@@ -1,14 +1,15 @@
 """A trained system in memory: what answers queries."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from zhiyin.core.arrays import FloatVector
 from zhiyin.core.catalog import Catalog
-from zhiyin.core.dataset import Query
+from zhiyin.core.dataset import FeatureColumn, Query
 from zhiyin.core.events import Events
 from zhiyin.core.models import Model
 from zhiyin.core.results import Manifest
 from zhiyin.core.vocabulary import Vocabulary
+from zhiyin.dataset.features import user_vector
 from zhiyin.dataset.histories import history_of
 from zhiyin.dataset.settings import PreparationSettings
 
@@ -17,7 +18,8 @@ from zhiyin.dataset.settings import PreparationSettings
 class System:
     """Everything one published version serves with.
 
-    model answers for users with a history, fallback (popularity) for the others. catalog is aligned with items.
+    model answers for users with a history, fallback (popularity) for the others. catalog is aligned with items, as it
+    stood at training. user_columns: how the model reads the attributes of a user; empty where it knows none.
     """
 
     manifest: Manifest
@@ -27,8 +29,10 @@ class System:
     catalog: Catalog
     settings: PreparationSettings
     rating_scale: tuple[float, float] | None
+    user_columns: tuple[FeatureColumn, ...] = ()
 
-    def query(self, events: Events, now: int, user_features: FloatVector | None = None) -> Query:
-        """The question that stands after `events` (one user's, oldest first)."""
+    def query(self, events: Events, now: int, attributes: Mapping[str, str] | None = None) -> Query:
+        """The question that stands after `events` (oldest first) of one user, who told `attributes` of themselves."""
         history = history_of(events, self.items, self.settings, self.rating_scale)
-        return Query(history, now, user_features)
+        features = user_vector(self.user_columns, attributes or {}) if self.user_columns else None
+        return Query(history, now, features)

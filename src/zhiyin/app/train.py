@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import zhiyin
-from zhiyin.app.loading import CATALOG, catalog_to_json
+from zhiyin.app.loading import CATALOG, USER_COLUMNS, catalog_to_json, columns_to_json
 from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.registry import make_model
 from zhiyin.app.selection import Selection, Trial, best_trial, candidates, validation_split
@@ -91,4 +91,8 @@ def _publish(
         "metrics": {name: asdict(interval) for name, interval in chosen.intervals.items()},
     }
     parameters = {name: model.parameters() for name, model in models.items()}
-    return publish(request.out, components, parameters, {CATALOG: catalog_to_json(data.catalog)}, description)
+    documents = {
+        CATALOG: catalog_to_json(data.catalog),
+        USER_COLUMNS: columns_to_json(data.user_features.columns),
+    }
+    return publish(request.out, components, parameters, documents, description)

@@ -9,12 +9,34 @@ from zhiyin.core.histories import Histories, History
 from zhiyin.core.vocabulary import Vocabulary
 
 
+@dataclass(frozen=True)
+class FeatureColumn:
+    """How one number is read off an attribute.
+
+    value: 1 where the attribute is this word, else 0. Without one the attribute is a number, less `mean` and divided
+    by `spread`; 0 where it is missing.
+    """
+
+    attribute: str
+    value: str | None = None
+    mean: float = 0.0
+    spread: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return self.attribute if self.value is None else f"{self.attribute}={self.value}"
+
+
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Attributes as numbers. names: one a column of `matrix` (rows, columns), float32."""
+    """Attributes as numbers. names: one a column of `matrix` (rows, columns), float32.
+
+    columns: how each was made, for the users: a system reads their attributes anew whenever it is asked.
+    """
 
     names: tuple[str, ...]
     matrix: FloatMatrix
+    columns: tuple[FeatureColumn, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """Protocols of storage. A store is opened for one tenant: the handle carries it, no query can leave it out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NewType, Protocol
 
@@ -76,11 +76,19 @@ class CatalogStore(Protocol):
 
     def read(self) -> Catalog: ...
 
+    def revision(self) -> int:
+        """Another number after every change, and cheap enough to ask for at each request."""
+        ...
+
 
 class UserStore(Protocol):
     def upsert(self, users: Users) -> int: ...
 
     def read(self) -> Users: ...
+
+    def attributes(self, user_id: str) -> Mapping[str, str]:
+        """What is known of one user, by name; empty for a stranger."""
+        ...
 
 
 class ImpressionStore(Protocol):

@@ -1,13 +1,14 @@
 """Attributes of users and items as numbers: one-hot for common words, standardised for numbers."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from zhiyin.core.arrays import TextVector
+from zhiyin.core.arrays import FloatMatrix, FloatVector, TextVector
 from zhiyin.core.catalog import Catalog, Users
-from zhiyin.core.dataset import Features
+from zhiyin.core.dataset import FeatureColumn, Features
+from zhiyin.core.events import text
 from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
 
 MAX_VALUES = 50
@@ -18,50 +19,79 @@ def user_features(users: Users, vocabulary: Vocabulary) -> Features:
     """Features aligned with `vocabulary`; a user without attributes has a row of zeros."""
     rows = vocabulary.rows(users.user_id)
     known = rows != UNKNOWN
-    columns = _columns({name: values[known] for name, values in users.attributes.items()})
-    return _placed(columns, rows[known], len(vocabulary))
+    attributes = {name: values[known] for name, values in users.attributes.items()}
+    columns = _columns(attributes)
+    matrix = np.zeros((len(vocabulary), len(columns)), np.float32)
+    matrix[rows[known]] = _encoded(columns, attributes, int(known.sum()))
+    return Features(tuple(column.name for column in columns), matrix, columns)
+
+
+def user_vector(columns: Sequence[FeatureColumn], attributes: Mapping[str, str]) -> FloatVector:
+    """(columns,) float32: the row that `user_features` gives to a user of these attributes."""
+    vector: FloatVector = _encoded(columns, {name: text([value]) for name, value in attributes.items()}, 1)[0]
+    return vector
 
 
 def item_features(catalog: Catalog) -> Features:
     """Categories, price and attributes of the items, aligned with `catalog`."""
     columns = _columns(catalog.attributes)
+    names = [column.name for column in columns]
+    parts = [_encoded(columns, catalog.attributes, len(catalog))]
     counts = Counter(category for group in catalog.categories for category in group)
     for category, _ in counts.most_common(MAX_VALUES):
-        columns[f"category={category}"] = np.array([category in group for group in catalog.categories], np.float32)
+        names.append(f"category={category}")
+        parts.append(np.array([[category in group] for group in catalog.categories], np.float32))
     if np.isfinite(catalog.price).any():
-        columns["price"] = _standardised(catalog.price)
-    return _placed(columns, np.arange(len(catalog)), len(catalog))
+        names.append("price")
+        parts.append(_standardised(catalog.price, *_moments(catalog.price))[:, None])
+    return Features(tuple(names), np.concatenate(parts, axis=1))
 
 
-def _columns(attributes: Mapping[str, TextVector]) -> dict[str, np.ndarray]:
-    columns: dict[str, np.ndarray] = {}
+def _columns(attributes: Mapping[str, TextVector]) -> tuple[FeatureColumn, ...]:
+    columns: list[FeatureColumn] = []
     for name, values in attributes.items():
-        numbers = _numbers(values)
-        if numbers is not None and len(np.unique(numbers[np.isfinite(numbers)])) > MAX_VALUES:
-            columns[name] = _standardised(numbers)
-            continue
-        common = Counter(value for value in values if value is not None).most_common(MAX_VALUES)
-        for value, _ in common:
-            columns[f"{name}={value}"] = (values == value).astype(np.float32)
-    return columns
+        told = [value for value in values if value is not None]
+        if all(_is_number(value) for value in told):
+            numbers = _numbers(values)
+            if len(np.unique(numbers[np.isfinite(numbers)])) > MAX_VALUES:
+                columns.append(FeatureColumn(name, None, *_moments(numbers)))
+                continue
+        columns.extend(FeatureColumn(name, value) for value, _ in Counter(told).most_common(MAX_VALUES))
+    return tuple(columns)
 
 
-def _numbers(values: TextVector) -> np.ndarray | None:
-    try:
-        return np.array([np.nan if value is None else float(value) for value in values], np.float64)
-    except ValueError:
-        return None
-
-
-def _standardised(numbers: np.ndarray) -> np.ndarray:
-    known = np.isfinite(numbers)
-    spread = float(numbers[known].std()) or 1.0
-    centred = (np.where(known, numbers, 0.0) - float(numbers[known].mean())) / spread
-    return np.where(known, centred, 0.0).astype(np.float32)
-
-
-def _placed(columns: Mapping[str, np.ndarray], rows: np.ndarray, n: int) -> Features:
+def _encoded(columns: Sequence[FeatureColumn], attributes: Mapping[str, TextVector], n: int) -> FloatMatrix:
     matrix = np.zeros((n, len(columns)), np.float32)
-    if columns:
-        matrix[rows] = np.stack(list(columns.values()), axis=1)
-    return Features(tuple(columns), matrix)
+    for place, column in enumerate(columns):
+        values = attributes.get(column.attribute)
+        if values is None:
+            continue
+        if column.value is None:
+            matrix[:, place] = _standardised(_numbers(values), column.mean, column.spread)
+        else:
+            matrix[:, place] = values == column.value
+    return matrix
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(values: TextVector) -> FloatVector:
+    return np.array([float(v) if v is not None and _is_number(v) else np.nan for v in values], np.float64)
+
+
+def _moments(numbers: FloatVector) -> tuple[float, float]:
+    known = numbers[np.isfinite(numbers)]
+    return float(known.mean()), float(known.std()) or 1.0
+
+
+def _standardised(numbers: FloatVector, mean: float, spread: float) -> FloatVector:
+    known = np.isfinite(numbers)
+    centred = (np.where(known, numbers, 0.0) - mean) / spread
+    standardised: FloatVector = np.where(known, centred, 0.0).astype(np.float32)
+    return standardised

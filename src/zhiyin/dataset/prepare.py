@@ -9,7 +9,7 @@ from zhiyin.core.arrays import FloatMatrix, TextVector
 from zhiyin.core.catalog import ITEM_COLUMNS, Catalog, Users
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.errors import InputError
-from zhiyin.core.events import MISSING_TIME, Events
+from zhiyin.core.events import MISSING_TIME, Events, text
 from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
 from zhiyin.dataset.features import item_features, user_features
 from zhiyin.dataset.histories import histories_of, rating_scale_of, weights_of
@@ -56,19 +56,23 @@ def prepare(
 
 def align(catalog: Catalog, items: Vocabulary) -> Catalog:
     """The catalogue in the order of `items`; an item it does not describe has empty columns and is available."""
-    places = Vocabulary(catalog.item_id).rows(items.ids)
-    if (places != UNKNOWN).all():
-        return catalog.take(places)
-    bare = [identifier for identifier, place in zip(items.ids, places, strict=True) if place == UNKNOWN]
-    missing: list[str | None] = [None] * len(bare)
-    filler = Catalog.build(item_id=bare, attributes=dict.fromkeys(catalog.attributes, missing))
+    return overlay(Catalog.build(item_id=items.ids.tolist()), catalog)
+
+
+def overlay(base: Catalog, catalog: Catalog) -> Catalog:
+    """The items of `base` in its order, each as `catalog` describes it, or as `base` does where that is silent."""
+    described = Vocabulary(catalog.item_id)
+    silent = base.take(np.flatnonzero(described.rows(base.item_id) == UNKNOWN))
+    parts = (catalog, silent)
+    names = dict.fromkeys(name for part in parts for name in part.attributes)
     whole = Catalog(
-        **{name: np.concatenate([getattr(catalog, name), getattr(filler, name)]) for name in ITEM_COLUMNS},
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in ITEM_COLUMNS},
         attributes={
-            name: np.concatenate([column, filler.attributes[name]]) for name, column in catalog.attributes.items()
+            name: np.concatenate([part.attributes.get(name, text([None] * len(part))) for part in parts])
+            for name in names
         },
     )
-    return whole.take(Vocabulary(whole.item_id).rows(items.ids))
+    return whole.take(Vocabulary(whole.item_id).rows(base.item_id))
 
 
 def fingerprint(events: Events, catalog: Catalog, users: Users, settings: PreparationSettings) -> str:

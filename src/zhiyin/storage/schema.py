@@ -69,6 +69,13 @@ items = Table(
     PrimaryKeyConstraint("tenant", "item_id"),
 )
 
+catalog_revisions = Table(
+    "catalog_revisions",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("revision", Integer, nullable=False),
+)
+
 users = Table(
     "users",
     metadata,
@@ -100,7 +107,11 @@ def _first_tables(connection: Connection) -> None:
     metadata.create_all(connection, tables=[events, items, users, impressions])
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_first_tables,)
+def _catalog_revisions(connection: Connection) -> None:
+    metadata.create_all(connection, tables=[catalog_revisions])
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_first_tables, _catalog_revisions)
 """Applied in order, each once; one that has been released is never changed."""
 
 

@@ -65,7 +65,22 @@ class SqliteCatalog(_Keyed):
             }
             for row in range(len(catalog))
         ]
-        return self._upsert(schema.items, "item_id", rows)
+        with self._database.write() as connection:
+            written = self._upsert(schema.items, "item_id", rows)
+            revisions = schema.catalog_revisions
+            connection.execute(
+                insert(revisions)
+                .values(tenant=self._tenant, revision=1)
+                .on_conflict_do_update(index_elements=["tenant"], set_={"revision": revisions.c.revision + 1})
+            )
+        return written
+
+    def revision(self) -> int:
+        """The number of times that items were written."""
+        table = schema.catalog_revisions
+        with self._database.read() as connection:
+            statement = select(table.c.revision).where(table.c.tenant == self._tenant)
+            return int(connection.execute(statement).scalar() or 0)
 
     def read(self) -> Catalog:
         rows = self._rows(schema.items)
@@ -93,6 +108,13 @@ class SqliteUsers(_Keyed):
             for row in range(len(users))
         ]
         return self._upsert(schema.users, "user_id", rows)
+
+    def attributes(self, user_id: str) -> Mapping[str, str]:
+        table = schema.users
+        statement = select(table.c.attributes).where(table.c.tenant == self._tenant, table.c.user_id == user_id)
+        with self._database.read() as connection:
+            known: Mapping[str, str] = connection.execute(statement).scalar() or {}
+            return known
 
     def read(self) -> Users:
         rows = self._rows(schema.users)
