@@ -13,10 +13,13 @@ import httpx
 import pytest
 from doubles import NOW, MemoryStores, films_stores, films_system
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from fastapi.staticfiles import StaticFiles
 
 import zhiyin.web
 from zhiyin.app.service import Service
 from zhiyin.cli.serve import serve
+from zhiyin.core.errors import StoreError
 from zhiyin.core.events import Events
 from zhiyin.storage.opening import open_stores
 from zhiyin.web.application import MAX_BODY_BYTES, MAX_EVENTS, create_app
@@ -223,6 +226,49 @@ def test_health_and_metrics(client: Client) -> None:
     assert 'zhiyin_lists_served_total{rung="personal"} 1.0' in measured
     assert 'route="/api/recommend/{user_id:path}",status="200"' in measured
     assert "ann" not in re.findall(r'"([^"]*)"', measured)
+
+
+@pytest.mark.parametrize(
+    ("path", "owner", "name"),
+    [
+        ("/", APIRoute, "handle"),
+        ("/static/app.js", StaticFiles, "get_response"),
+        ("/api/recommend/ann", Service, "recommend"),
+    ],
+)
+def test_an_unexpected_error_tells_the_log_and_not_the_client(
+    path: str, owner: type, name: str, stores: MemoryStores, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("secret of the inside")
+
+    app = create_app(Service(films_system(), stores, clock=lambda: NOW))
+    monkeypatch.setattr(owner, name, fail)
+    response = Client(app).get(path)
+    assert response.status_code == 500
+    assert response.headers["content-type"] == "application/json"
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    assert set(response.json()) == {"error", "problems"}
+    assert "secret" not in response.text
+    assert "secret of the inside" in caplog.text
+    monkeypatch.undo()
+    assert 'status="500"} 1.0' in Client(app).get("/metrics").text
+
+
+def test_a_store_that_fails_is_told_as_unavailable(stores: MemoryStores, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise StoreError("the disk is full")
+
+    client = Client(create_app(Service(films_system(), stores, clock=lambda: NOW)))
+    monkeypatch.setattr(stores.events, "history", fail)
+    assert client.get("/api/recommend/ann").status_code == 503
+
+
+def test_what_has_no_route_is_refused_like_everything_else(client: Client) -> None:
+    assert client.get("/nothing").json() == {"error": "Not Found", "problems": []}
+    refused = client.post("/api/users", json={})
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET")
+    assert refused.json()["error"] == "Method Not Allowed"
 
 
 @pytest.mark.parametrize("path", ["/", "/api/users", "/static/app.js", "/nothing", "/api/items/nothing"])

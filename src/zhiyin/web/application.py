@@ -1,8 +1,9 @@
 """The HTTP API and the page, over one service."""
 
 import json
+import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zhiyin import __version__
@@ -22,6 +24,7 @@ from zhiyin.core.errors import InputError, NotFoundError, StoreError
 from zhiyin.core.events import MISSING_POSITION, Events
 from zhiyin.core.results import Reason, Recommendations
 
+LOG = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 MAX_BODY_BYTES = 1 << 20
 MAX_EVENTS = 1000
@@ -186,7 +189,8 @@ class RefusalError(Exception):
 
 
 class Guard:
-    """Caps the size of bodies, declared or not, and puts the security headers on every answer."""
+    """Caps the size of bodies, declared or not, and puts the security headers on every answer, also on one that
+    tells of an unexpected error: what went wrong is logged, the client learns nothing of the inside."""
 
     def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES) -> None:
         self._app = app
@@ -197,8 +201,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        started = False
+
         async def guarded(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 extra = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
                 message = {**message, "headers": [*message.get("headers", ()), *extra]}
             await send(message)
@@ -220,7 +228,13 @@ class Guard:
         async def replayed() -> Message:
             return pending.pop() if pending else await receive()
 
-        await self._app(scope, replayed, guarded)
+        try:
+            await self._app(scope, replayed, guarded)
+        except Exception:
+            if started:
+                raise
+            LOG.exception("a request failed unexpectedly")
+            await _error(500, "something went wrong here; the log of the server says what")(scope, replayed, guarded)
 
 
 class Metrics:
@@ -386,29 +400,32 @@ def _add_page(app: FastAPI) -> None:
 
 def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(EventsRefusedError)
-    def refused_events(_: Request, error: Exception) -> Response:
-        return _error(422, str(error), error.problems if isinstance(error, EventsRefusedError) else ())
+    def refused_events(_: Request, error: EventsRefusedError) -> Response:
+        return _error(422, str(error), error.problems)
 
     @app.exception_handler(RefusalError)
-    def refusal(_: Request, error: Exception) -> Response:
-        return _error(error.status, str(error), error.problems) if isinstance(error, RefusalError) else _error(500, "")
+    def refusal(_: Request, error: RefusalError) -> Response:
+        return _error(error.status, str(error), error.problems)
 
     @app.exception_handler(InputError)
-    def input_error(_: Request, error: Exception) -> Response:
+    def input_error(_: Request, error: InputError) -> Response:
         return _error(422, str(error))
 
     @app.exception_handler(NotFoundError)
-    def not_found(_: Request, error: Exception) -> Response:
+    def not_found(_: Request, error: NotFoundError) -> Response:
         return _error(404, str(error))
 
     @app.exception_handler(StoreError)
-    def store_error(_: Request, error: Exception) -> Response:
+    def store_error(_: Request, error: StoreError) -> Response:
         return _error(503, str(error))
 
+    @app.exception_handler(HTTPException)
+    def not_routed(_: Request, error: HTTPException) -> Response:
+        return _error(error.status_code, error.detail, headers=error.headers)
+
     @app.exception_handler(RequestValidationError)
-    def invalid(_: Request, error: Exception) -> Response:
-        found = error.errors() if isinstance(error, RequestValidationError) else ()
-        problems = [Problem(0, ".".join(str(part) for part in item["loc"][1:]), item["msg"]) for item in found]
+    def invalid(_: Request, error: RequestValidationError) -> Response:
+        problems = [Problem(0, ".".join(str(part) for part in item["loc"][1:]), item["msg"]) for item in error.errors()]
         return _error(422, "the request has a parameter that cannot be used", problems)
 
 
@@ -416,12 +433,16 @@ def _add_measure(app: FastAPI, metrics: Metrics) -> None:
     @app.middleware("http")
     async def measure(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
         started = time.perf_counter()
-        response = await proceed(request)
-        # The route's pattern, not the path: ids in labels would make a time series a user.
-        route = getattr(request.scope.get("route"), "path", "other")
-        metrics.requests.labels(route, str(response.status_code)).inc()
-        metrics.seconds.labels(route).observe(time.perf_counter() - started)
-        return response
+        status = 500
+        try:
+            response = await proceed(request)
+            status = response.status_code
+            return response
+        finally:
+            # The route's pattern, not the path: ids in labels would make a time series a user.
+            route = getattr(request.scope.get("route"), "path", "other")
+            metrics.requests.labels(route, str(status)).inc()
+            metrics.seconds.labels(route).observe(time.perf_counter() - started)
 
 
 def _events(content_type: str, body: bytes) -> Events:
@@ -460,9 +481,11 @@ def _events(content_type: str, body: bytes) -> Events:
     )
 
 
-def _error(status: int, error: str, problems: Sequence[Problem] = ()) -> JSONResponse:
+def _error(
+    status: int, error: str, problems: Sequence[Problem] = (), headers: Mapping[str, str] | None = None
+) -> JSONResponse:
     listed = [{"row": problem.row, "field": problem.field, "reason": problem.reason} for problem in problems]
-    return JSONResponse({"error": error, "problems": listed}, status)
+    return JSONResponse({"error": error, "problems": listed}, status, headers)
 
 
 def _item_out(view: ItemView) -> ItemOut:
