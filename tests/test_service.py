@@ -110,8 +110,10 @@ def test_visitor_without_history_is_answered_by_what_they_like(service: Service)
     assert served.items[0].reason.item_id == "totoro"
     assert served.items[0].reason.event == "like"
     assert "totoro" not in ids(served)
-    with pytest.raises(InputError, match="no item 'x'"):
-        service.recommend(RecommendRequest("visitor", items=("x",)))
+    unheard = service.recommend(RecommendRequest("visitor", items=("unheard-of",)))
+    assert (unheard.rung, len(unheard.items)) == ("popular", 10)
+    with pytest.raises(InputError, match="item_id"):
+        service.recommend(RecommendRequest("visitor", items=("a\nb",)))
 
 
 def test_only_dislikes_do_not_make_a_personal_list(service: Service) -> None:

@@ -42,9 +42,9 @@ SHELF_MINIMUM = 3
 
 @dataclass(frozen=True)
 class RecommendRequest:
-    """One question. items: liked items of a visitor without history; keep_seen: seen items may come again.
+    """One question. items: liked items of a visitor without history; those that the system does not know say nothing.
 
-    categories: only items in one of them; empty means all.
+    keep_seen: seen items may come again. categories: only items in one of them; empty means all.
     """
 
     user_id: str
@@ -231,7 +231,7 @@ class Service:
         """A list for one user, logged as shown.
 
         An unknown user, or one with nothing liked yet, gets the popular list. Raises `InputError` for an id that
-        cannot be one, for `n` below 1 and for a liked item that the system does not know.
+        cannot be one and for `n` below 1.
         """
         state = self._current()
         person = self._person(state, request.user_id, request.items)
@@ -381,11 +381,11 @@ class Service:
         system, now = state.system, self._clock()
         log = self._stores.events.history(_checked(user_id), SEEN_EVENTS)
         if liked:
-            unknown = [item_id for item_id in liked if item_id not in system.items]
-            if unknown:
-                raise InputError(f"no item {unknown[0]!r} in the system that serves")
             told = Events.build(
-                user_id=[user_id] * len(liked), item_id=list(liked), event="like", timestamp=[now] * len(liked)
+                user_id=[user_id] * len(liked),
+                item_id=[_checked(item_id, "item_id") for item_id in liked],
+                event="like",
+                timestamp=[now] * len(liked),
             )
             log = Events.concat([log, told])
         rows = system.items.rows(log.item_id)
@@ -548,11 +548,11 @@ def _id_problem(identifier: object) -> str | None:
     return None
 
 
-def _checked(user_id: str) -> str:
-    problem = _id_problem(user_id)
+def _checked(identifier: str, name: str = "user_id") -> str:
+    problem = _id_problem(identifier)
     if problem:
-        raise InputError(f"user_id {problem}")
-    return user_id
+        raise InputError(f"{name} {problem}")
+    return identifier
 
 
 def _folded(value: str) -> str:

@@ -13,13 +13,22 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zhiyin import __version__
-from zhiyin.app.service import EventsRefusedError, HistoryEntry, ItemView, Problem, RecommendRequest, Service, now_ms
+from zhiyin.app.service import (
+    MAX_ID_LENGTH,
+    EventsRefusedError,
+    HistoryEntry,
+    ItemView,
+    Problem,
+    RecommendRequest,
+    Service,
+    now_ms,
+)
 from zhiyin.core.errors import InputError, NotFoundError, StoreError
 from zhiyin.core.events import MISSING_POSITION, Events
 from zhiyin.core.results import Reason, Recommendations
@@ -50,18 +59,29 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = BeforeValidator(_whole)
+"""JSON has one kind of number: 5.0 is the integer 5."""
+
+ExternalId = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+"""Told to clients in the description of the API; the service refuses whatever it cannot use by itself."""
+
+
 class EventIn(Strict):
     """One event. timestamp: epoch milliseconds, left out for "now"."""
 
-    user_id: str
-    item_id: str
-    event: str = Field(min_length=1, max_length=64)
+    user_id: ExternalId
+    item_id: ExternalId
+    event: ExternalId = Field(max_length=64)
     value: float | None = Field(default=None, allow_inf_nan=False)
-    timestamp: int | None = Field(default=None, ge=0, le=LATEST_TIMESTAMP)
-    session_id: str | None = Field(default=None, min_length=1, max_length=512)
-    event_id: str | None = Field(default=None, min_length=1, max_length=512)
-    recommendation_id: str | None = Field(default=None, min_length=1, max_length=512)
-    position: int | None = Field(default=None, ge=1, le=1_000_000)
+    timestamp: Annotated[int, Field(ge=0, le=LATEST_TIMESTAMP), Whole] | None = None
+    session_id: ExternalId | None = None
+    event_id: ExternalId | None = None
+    recommendation_id: ExternalId | None = None
+    position: Annotated[int, Field(ge=1, le=1_000_000), Whole] | None = None
 
 
 class ProblemOut(Strict):
@@ -260,7 +280,13 @@ def create_app(service: Service) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
-        responses={422: {"model": ErrorOut, "description": "What was wrong, by row and field"}},
+        responses={
+            404: {"model": ErrorOut, "description": "There is no such thing"},
+            413: {"model": ErrorOut, "description": "The body is too large"},
+            422: {"model": ErrorOut, "description": "What was wrong, by row and field"},
+            500: {"model": ErrorOut, "description": "An unexpected error, told to the log of the server"},
+            503: {"model": ErrorOut, "description": "The store does not answer, or the system cannot serve"},
+        },
     )
     metrics = Metrics()
     _add_errors(app)
@@ -277,21 +303,21 @@ def create_app(service: Service) -> FastAPI:
 def _add_people(app: FastAPI, service: Service, metrics: Metrics) -> None:
     @app.get("/api/recommend/{user_id:path}")
     def recommend(
-        user_id: str,
+        user_id: ExternalId,
+        category: Annotated[list[str], Query(max_length=20, default_factory=list)],
+        item: Annotated[list[ExternalId], Query(max_length=MAX_LIKED, default_factory=list)],
         n: Annotated[int, Query(ge=1, le=MAX_LIST)] = 10,
-        category: Annotated[list[str] | None, Query(max_length=20)] = None,
         keep_seen: bool = False,
-        item: Annotated[list[str] | None, Query(max_length=MAX_LIKED)] = None,
     ) -> RecommendationsOut:
-        """A list for one user. `item`: liked items of a visitor without history."""
+        """A list for one user. `item`: liked items of a visitor without history; unknown ones say nothing."""
         served = service.recommend(
-            RecommendRequest(user_id, n, tuple(category or ()), keep_seen=keep_seen, items=tuple(item or ()))
+            RecommendRequest(user_id, n, tuple(category), keep_seen=keep_seen, items=tuple(item))
         )
         metrics.lists.labels(served.rung).inc()
         return _list_out(service, served)
 
     @app.get("/api/shelves/{user_id:path}")
-    def shelves(user_id: str, n: Annotated[int, Query(ge=1, le=50)] = 12) -> ShelvesOut:
+    def shelves(user_id: ExternalId, n: Annotated[int, Query(ge=1, le=50)] = 12) -> ShelvesOut:
         """The shelves of one user's page."""
         answer = service.shelves(user_id, n)
         out = []
@@ -316,7 +342,7 @@ def _add_people(app: FastAPI, service: Service, metrics: Metrics) -> None:
         return UsersOut(users=[UserOut(user_id=user_id, events=events) for user_id, events in known])
 
     @app.get("/api/users/{user_id:path}/history")
-    def history(user_id: str, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> HistoryOut:
+    def history(user_id: ExternalId, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> HistoryOut:
         """The user's latest events, newest first."""
         return HistoryOut(user_id=user_id, events=[_entry_out(entry) for entry in service.history(user_id, limit)])
 
@@ -329,12 +355,12 @@ def _add_items(app: FastAPI, service: Service) -> None:
         """Items whose title holds `search`, the most popular first."""
         return ItemsOut(items=[_item_out(item) for item in service.items(search, limit)])
 
-    @app.get("/api/items/{item_id:path}", responses={404: {"model": ErrorOut}})
-    def item(item_id: str) -> ItemOut:
+    @app.get("/api/items/{item_id:path}")
+    def item(item_id: ExternalId) -> ItemOut:
         return _item_out(service.item(item_id))
 
-    @app.get("/api/similar/{item_id:path}", responses={404: {"model": ErrorOut}})
-    def similar(item_id: str, n: Annotated[int, Query(ge=1, le=MAX_LIST)] = 10) -> SimilarListOut:
+    @app.get("/api/similar/{item_id:path}")
+    def similar(item_id: ExternalId, n: Annotated[int, Query(ge=1, le=MAX_LIST)] = 10) -> SimilarListOut:
         """Items near this one; empty where the model has no notion of nearness."""
         near = service.similar(item_id, n)
         return SimilarListOut(items=[SimilarOut(item=_item_out(view), score=score) for view, score in near])
@@ -351,7 +377,7 @@ def _add_events(app: FastAPI, service: Service, metrics: Metrics) -> None:
 
     @app.post(
         "/api/events",
-        responses={413: {"model": ErrorOut}, 415: {"model": ErrorOut}},
+        responses={415: {"model": ErrorOut, "description": "The body is no JSON"}},
         openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}},
     )
     async def events(request: Request) -> RecordedOut:
@@ -368,7 +394,7 @@ def _add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
         """The process answers."""
         return StateOut(status="live", manifest_id=service.manifest_id)
 
-    @app.get("/api/health/ready", responses={503: {"model": ErrorOut}})
+    @app.get("/api/health/ready")
     def ready() -> StateOut:
         """The store answers and the system scores."""
         if not service.ready():

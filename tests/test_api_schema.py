@@ -1,0 +1,20 @@
+"""The API does what its OpenAPI document says, and nothing else, whatever it is sent."""
+
+from typing import Any
+
+import schemathesis
+from doubles import NOW, films_stores, films_system
+from hypothesis import settings
+
+from zhiyin.app.service import Service
+from zhiyin.web.application import create_app
+
+schema = schemathesis.openapi.from_asgi(
+    "/api/openapi.json", create_app(Service(films_system(), films_stores(), clock=lambda: NOW))
+)
+
+
+@schema.parametrize()
+@settings(max_examples=50, derandomize=True, deadline=None, database=None)
+def test_every_answer_is_one_that_the_document_describes(case: schemathesis.Case[Any]) -> None:
+    case.call_and_validate()
