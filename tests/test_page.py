@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from doubles import MemoryStores, films_stores, films_system
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from zhiyin.app.service import Service
 from zhiyin.web.application import create_app
@@ -170,12 +170,26 @@ def test_the_first_shelf_can_be_narrowed_to_a_category(page: Page) -> None:
     expect(page.locator(".shelf-for-you .tags").first).not_to_contain_text("Animation")
 
 
+def test_nobody_is_said_to_be_missing_before_the_answer_is_there(page: Page, address: str) -> None:
+    page.goto("about:blank")
+    held: list[Route] = []
+    page.route("**/api/users?*", lambda route: held.append(route))  # noqa: PLW0108
+    page.goto(address)
+    expect(page.locator("#users")).to_have_text("One moment…")
+    expect(page.locator(".pick").first).to_be_visible()
+    (first,) = held
+    first.continue_()
+    expect(page.get_by_role("button", name="ann")).to_be_visible()
+
+
 def test_small_screens_hold_everything_without_scrolling_sideways(page: Page, keep: Callable[[str], None]) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     expect(page.locator(".pick").first).to_be_visible()
     keep("welcome-small")
     page.get_by_role("button", name="小明").click()
     expect(page.get_by_role("heading", name="For you")).to_be_visible()
+    page.locator(".card .act-like").first.click()
+    expect(page.locator("#live")).to_contain_text("Your shelves are up to date")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     keep("shelves-small")
 

@@ -175,7 +175,7 @@ function drawShelves() {
       element("div", { class: "shelf-head" },
         element("h2", { id: `shelf-${place}` }, heading), element("p", { class: "muted" }, note),
         place === 0 && state.categories.length ? categoryFilter() : null),
-      shelf.recommendations.items.length ? null : element("p", { class: "muted empty" }, t("nothingHere")),
+      shelf.recommendations.items.length ? null : remark("p", "nothingHere"),
       element("ul", { class: "cards", tabindex: "0", "aria-labelledby": `shelf-${place}` },
         ...shelf.recommendations.items.map((line) => card(line, shelf))));
   }));
@@ -299,10 +299,17 @@ function leave() {
   $("user-search").focus();
 }
 
-let users = [];
-let choices = [];
+// Null until the first answer: "nobody" must not be said of people who are on their way.
+let users = null;
+let choices = null;
+
+const remark = (tag, key) => element(tag, { class: "muted empty" }, t(key));
 
 function drawUsers() {
+  if (!users) {
+    $("users").replaceChildren(remark("li", "loading"));
+    return;
+  }
   $("users").replaceChildren(...users.map(({ user_id: user, events }) => {
     const mark = element("span", { class: "avatar", "aria-hidden": "true" }, [...user][0].toUpperCase());
     mark.style.setProperty("--hue", String(hash(user) % 360));
@@ -310,10 +317,14 @@ function drawUsers() {
       mark, element("span", { class: "someone-name" }, user),
       element("span", { class: "muted" }, t("events", { n: events }))));
   }));
-  if (!users.length) $("users").replaceChildren(element("li", { class: "muted empty" }, t("noUsers")));
+  if (!users.length) $("users").replaceChildren(remark("li", "noUsers"));
 }
 
 function drawPicks() {
+  if (!choices) {
+    $("picks").replaceChildren(remark("p", "loading"));
+    return;
+  }
   const chosen = [...state.picks.values()];
   const rest = choices.filter((item) => !state.picks.has(item.item_id));
   const shown = [...chosen, ...rest].slice(0, Math.max(PICKS_SHOWN, chosen.length));
@@ -322,7 +333,7 @@ function drawPicks() {
       type: "button", class: "pick", "data-item": item.item_id, "aria-pressed": String(state.picks.has(item.item_id)),
       onclick: () => togglePick(item),
     }, cover(item), element("span", { class: "pick-title" }, item.title))));
-  if (!shown.length) $("picks").replaceChildren(element("p", { class: "muted empty" }, t("noItems")));
+  if (!shown.length) $("picks").replaceChildren(remark("p", "noItems"));
   $("picked").textContent = chosen.length ? t("picked", { n: chosen.length }) : "";
   $("start").disabled = !chosen.length;
 }
