@@ -24,10 +24,12 @@ from zhiyin.app.ingest import IngestReport, IngestRequest, ingest
 from zhiyin.cli.ingest import ingest as command
 from zhiyin.core.errors import ConfigError, InputError
 from zhiyin.core.events import MISSING_TIME, Events
+from zhiyin.events import parquet
 from zhiyin.events.catalogue import read_catalog, read_users
 from zhiyin.events.cleaning import steps
 from zhiyin.events.reading import EventFile
 from zhiyin.events.refusals import RefusalLog
+from zhiyin.events.sources import BLOCK_BYTES
 from zhiyin.events.times import parse_times
 from zhiyin.storage.opening import open_stores
 
@@ -157,8 +159,9 @@ BROKEN = {
     ",i,1,1700000000": "missing-user",
     "NULL,i,1,1700000000": "missing-user",
     "u,,1,1700000000": "missing-item",
-    "u,i,1": "field-count",
-    "u,i,1,1700000000,9": "field-count",
+    "u,i,1": "too-few-fields",
+    "u,i,1,1700000000,9": "too-many-fields",
+    "u\x1b[2J,i,1,1700000000": "control-character",
     "u,i,many,1700000000": "bad-value",
     "u,i,nan,1700000000": "not-finite",
     "u,i,-inf,1700000000": "not-finite",
@@ -376,6 +379,53 @@ def test_a_catalogue(tmp_path: Path) -> None:
     assert list(catalog.attributes["品牌"]) == [None, None]
 
 
+def test_keys_that_come_late_in_json_lines(tmp_path: Path) -> None:
+    early = "".join(json.dumps({"user_id": f"u{row}", "item_id": "i"}) + "\n" for row in range(60_000))
+    late = json.dumps({"user_id": "u", "item_id": "i", "rating": 4, "timestamp": 1700000000}) + "\n"
+    data = (early + late).encode()
+    assert len(data) > BLOCK_BYTES
+    for packed in (data, gzip.compress(data), data.decode().encode("utf-16")):
+        events, log = _read(_write(tmp_path, packed))
+        assert len(events) == 60_001
+        assert (events.value[-1], events.timestamp[-1]) == (4, 1_700_000_000_000)
+        assert log.total == 0
+
+
+def test_json_lines_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(LINES.encode()))))
+    _check_good(_read("-")[0])
+
+
+def test_json_lines_with_values_for_keys_are_refused(tmp_path: Path) -> None:
+    text = "".join(json.dumps({"user_id": "u", f"item {row}": 1}) + "\n" for row in range(1200))
+    with pytest.raises(InputError, match="different keys"):
+        _read(_write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("group", "scans"), [(20_000, 1), (5_000, 4), (400, 25)], ids=["giant", "large", "small"]
+)  # fmt: skip
+def test_no_row_group_of_parquet_is_decoded_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: int, scans: int
+) -> None:
+    path = tmp_path / "events.parquet"
+    users = [f"u{row}" for row in range(20_000)]
+    pl.DataFrame({"user": users, "item": users}).write_parquet(path, row_group_size=group)
+    slices = []
+    cut = pl.LazyFrame.slice
+
+    def counted(frame: pl.LazyFrame, offset: int, length: int | None = None) -> pl.LazyFrame:
+        slices.append((offset, length))
+        return cut(frame, offset, length)
+
+    monkeypatch.setattr(parquet, "SPAN", 1000)
+    monkeypatch.setattr(pl.LazyFrame, "slice", counted)
+    log = RefusalLog()
+    assert list(Events.concat(EventFile(path, log)).user_id) == users
+    assert len(slices) == scans
+    assert all(offset % group == 0 for offset, _ in slices)
+
+
 def test_a_catalogue_of_recbole_and_of_movielens(tmp_path: Path) -> None:
     text = "item_id:token\tmovie_title:token_seq\tclass:token_seq\n1\tToy Story\tAnimation Comedy\n"
     catalog, _ = read_catalog(_write(tmp_path, text, "ml.item"), RefusalLog())
@@ -385,6 +435,37 @@ def test_a_catalogue_of_recbole_and_of_movielens(tmp_path: Path) -> None:
     catalog, _ = read_catalog(_write(tmp_path, data, "movies.dat"), RefusalLog())
     assert list(catalog.title) == ["Misérables, Les (1995)"]
     assert list(catalog.categories) == [("Drama", "Musical")]
+
+
+def test_the_u_item_and_u_user_files_of_movielens(tmp_path: Path) -> None:
+    flags = {
+        "GoldenEye": "0|1|1" + "|0" * 13 + "|1|0|0",
+        "Misérables, Les": "0|0|0|0|0|0|0|0|1" + "|0" * 10,
+        "?": "1" + "|0" * 18,
+    }
+    lines = [
+        f"{row}|{title} (1995)|01-Jan-1995||http://x/?{title}|{genres}"
+        for row, (title, genres) in enumerate(flags.items())
+    ]
+    path = _write(tmp_path, ("\n".join(lines) + "\n").encode("latin-1"), "u.item")
+    catalog, count = read_catalog(path, log := RefusalLog())
+    assert (count, log.total) == (3, 0)
+    assert list(catalog.item_id) == ["0", "1", "2"]
+    assert catalog.title[1] == "Misérables, Les (1995)"
+    assert list(catalog.categories) == [("Action", "Adventure", "Thriller"), ("Drama",), ()]
+    assert {name: list(values) for name, values in catalog.attributes.items()} == {"release_year": ["1995"] * 3}
+    users, count = read_users(_write(tmp_path, "1|24|M|technician|85711\n2|53|F|other|94043\n", "u.user"), log)
+    assert count == 2
+    assert list(users.user_id) == ["1", "2"]
+    assert {name: values[1] for name, values in users.attributes.items()} == {
+        "age": "53", "gender": "F", "occupation": "other", "zip": "94043"
+    }  # fmt: skip
+
+
+def test_the_users_file_of_movielens_1m(tmp_path: Path) -> None:
+    users, _ = read_users(_write(tmp_path, "1::F::1::10::48067\n2::M::56::16::70072\n", "users.dat"), RefusalLog())
+    assert list(users.user_id) == ["1", "2"]
+    assert list(users.attributes["occupation"]) == ["10", "16"]
 
 
 def test_a_file_of_users(tmp_path: Path) -> None:
@@ -440,6 +521,17 @@ def test_catalogue_and_users_come_along_and_titles_of_events_do_not_replace_them
     stores = open_stores(_store(tmp_path))
     assert list(stores.catalog.read().title) == ["from catalogue", "also"]
     stores.close()
+
+
+def test_a_file_that_is_named_twice_is_imported_once(tmp_path: Path, cli: typer.Typer) -> None:
+    path = _write(tmp_path, GOOD + "u3,i3,x,1\n")
+    (tmp_path / "link.csv").symlink_to(path)
+    names = [str(path), str(tmp_path / "link.csv"), str(tmp_path / ".." / tmp_path.name / "events.csv")]
+    report = ingest(IngestRequest(names, _store(tmp_path)))
+    assert [(file.file, file.refused) for file in report.files] == [(names[0], {"bad-value": 1})]
+    assert report.repeated == names[1:]
+    shown = CliRunner().invoke(cli, [*names, "--store", _store(tmp_path)])
+    assert "link.csv is named more than once" in shown.output
 
 
 def test_requests_that_ask_for_nothing_or_for_too_much(tmp_path: Path) -> None:

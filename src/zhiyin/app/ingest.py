@@ -55,7 +55,7 @@ class IngestReport:
     """catalogue, users: rows read, None where no file was given. titled: items whose title came from the events.
 
     refused_elsewhere: refusals by reason in the files of items and users. refusals: where all are listed, if there
-    were any. unused: columns of the mapping that no file has.
+    were any. unused: columns of the mapping that no file has. repeated: files of events that were named again.
     """
 
     files: Sequence[FileReport]
@@ -65,6 +65,7 @@ class IngestReport:
     refused_elsewhere: Mapping[str, int]
     refusals: Path | None
     unused: Sequence[str]
+    repeated: Sequence[str]
 
 
 def ingest(request: IngestRequest) -> IngestReport:
@@ -85,7 +86,8 @@ def ingest(request: IngestRequest) -> IngestReport:
         log = stack.enter_context(RefusalLog(path).open())
         if request.strict:
             stack.enter_context(stores.transaction())
-        files = [EventFile(source, log, request.columns, cleaning) for source in request.events]
+        sources, repeated = _each_once(request.events)
+        files = [EventFile(source, log, request.columns, cleaning) for source in sources]
         catalogue = users = None
         if request.catalogue is not None:
             catalog, catalogue = read_catalog(request.catalogue, log, request.columns)
@@ -110,7 +112,20 @@ def ingest(request: IngestRequest) -> IngestReport:
             refused_elsewhere={why: n for name in elsewhere for why, n in log.counts.get(name, {}).items()},
             refusals=log.written,
             unused=[name for name in request.columns if name not in known and not elsewhere],
+            repeated=repeated,
         )
+
+
+def _each_once(sources: Sequence[str | Path]) -> tuple[list[str | Path], list[str]]:
+    """The files, and the names under which one of them came again."""
+    found: dict[str | Path, str | Path] = {}
+    repeated = []
+    for source in sources:
+        path = source if str(source) == "-" else Path(source).resolve()
+        if path in found:
+            repeated.append(source_name(source))
+        found.setdefault(path, source)
+    return list(found.values()), repeated
 
 
 def _append(file: EventFile, stores: SqliteStores) -> FileReport:

@@ -79,5 +79,7 @@ def _show(report: IngestReport, console: Console) -> None:
         console.print(f"items named by titles in the events: {report.titled:,}")
     if report.refusals is not None:
         console.print(f"refused rows are listed in {report.refusals}", soft_wrap=True)
+    for name in report.repeated:
+        console.print(f"{name} is named more than once and was imported once", markup=False, soft_wrap=True)
     for column in report.unused:
         console.print(f"no file has the mapped column {column!r}", markup=False)

@@ -12,9 +12,10 @@ import polars as pl
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.events import MISSING_TIME
 from zhiyin.events.columns import recognise
-from zhiyin.events.records import Table, open_table
+from zhiyin.events.records import Table
 from zhiyin.events.refusals import SHOWN, Refusal, RefusalLog
 from zhiyin.events.sources import source_name
+from zhiyin.events.tables import open_table
 from zhiyin.events.times import parse_times
 
 _ITEM = ("item_id", "title", "description", "categories", "price", "image", "audio", "available_from", "available")

@@ -8,6 +8,7 @@ from zhiyin.events.times import EARLIEST_MS, LATEST_MS, parse_times
 
 ID_CHARACTERS = 1024
 EVENT_CHARACTERS = 64
+_CONTROL = r"[\x00-\x1f\x7f]"
 _MISSING = ("", "nan", "null", "none", "\\n", "n/a", "<na>")
 
 _KINDS = {
@@ -90,6 +91,7 @@ def _verdict(clean: pl.DataFrame, typed: pl.DataFrame) -> pl.Expr:
         (typed["user_id"].is_null(), "missing-user user_id"),
         (typed["item_id"].is_null(), "missing-item item_id"),
         *((clean[name].str.len_chars() > ID_CHARACTERS, f"field-too-large {name}") for name in _TEXT),
+        *((clean[name].str.contains(_CONTROL), f"control-character {name}") for name in (*_TEXT, "event")),
         (typed["event"].str.len_chars() > EVENT_CHARACTERS, "field-too-large event"),
         (said["timestamp"] & typed["timestamp"].is_null(), "bad-timestamp timestamp"),
         (~typed["timestamp"].is_between(EARLIEST_MS, LATEST_MS, closed="left"), "time-out-of-range timestamp"),

@@ -11,9 +11,9 @@ from zhiyin.events.checking import check_events
 from zhiyin.events.cleaning import Step, apply, check_needs
 from zhiyin.events.columns import recognise
 from zhiyin.events.identity import Occurrences
-from zhiyin.events.records import open_table
 from zhiyin.events.refusals import RefusalLog
 from zhiyin.events.sources import source_name
+from zhiyin.events.tables import open_table
 
 _WANTED = (
     "user_id",

@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import re
 import shutil
 import sys
 import tempfile
@@ -20,8 +21,8 @@ BLOCK_BYTES = 1 << 21
 LINE_BYTES = 1 << 22
 """A longer line is refused, so that a file without line ends does not fill the memory."""
 
-PARQUET = b"PAR1"
 _HEAD = 1 << 16
+_LATIN = re.compile(rb"[^\n]*::|([^|\n]*\|){5}([01]\|){18}[01]\s")
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,11 @@ def open_bytes(source: str | Path) -> Iterator[ByteStream]:
 
 @contextmanager
 def as_file(stream: ByteStream) -> Iterator[Path]:
-    """A temporary file with the bytes of `stream`, for formats that are read from their end."""
-    with tempfile.NamedTemporaryFile(suffix=".parquet") as copy:
+    """A file with the bytes of `stream`, for formats that one reading from front to back is not enough for."""
+    if stream.plain_path is not None:
+        yield stream.plain_path
+        return
+    with tempfile.NamedTemporaryFile() as copy:
         shutil.copyfileobj(cast(IO[bytes], stream), copy, BLOCK_BYTES)
         copy.flush()
         yield Path(copy.name)
@@ -101,15 +105,15 @@ def blocks(stream: ByteStream) -> Iterator[Block]:
 
 
 class _Encoding:
-    """Decides at the first bytes beyond ASCII: a `::` file of MovieLens is Latin-1 where it is not UTF-8."""
+    """Decides at the first bytes beyond ASCII: a headerless file of MovieLens is Latin-1 where it is not UTF-8."""
 
     def __init__(self) -> None:
         self.name: str | None = None
-        self._double_colon: bool | None = None
+        self._latin: bool | None = None
 
     def decode(self, data: bytes, broken: dict[int, str]) -> Block:
-        if self._double_colon is None:
-            self._double_colon = b"::" in data.partition(b"\n")[0]
+        if self._latin is None:
+            self._latin = _LATIN.match(data) is not None
         if self.name is None and not data.isascii():
             self.name = self._guess(data)
         name = self.name or "utf-8"
@@ -135,7 +139,7 @@ class _Encoding:
         # A few broken lines do not make a UTF-8 file one of GB18030, in which most of UTF-8 reads as nonsense.
         if failed["utf-8"] * 2 <= len(lines):
             return "utf-8"
-        return "latin-1" if self._double_colon else "gb18030"
+        return "latin-1" if self._latin else "gb18030"
 
 
 def _decodes(line: bytes, encoding: str) -> bool:

@@ -15,7 +15,8 @@ def parse_times(column: pl.Series) -> pl.Series:
 
     Read are: epoch seconds, milliseconds, microseconds and nanoseconds, told by their size; ISO 8601 with or without
     a zone; year-month-day with -, / or 年月日; month/day/year; day.month.year; a clock with or without seconds or
-    AM/PM. A time without a zone is UTC.
+    AM/PM. A time without a zone is UTC. Eight or fourteen digits that begin with 19 or 20 are a date (20231114,
+    20231114221320), not epoch seconds (of 1970) or milliseconds.
     """
     texts = column.str.strip_chars()
     numeric = texts.str.contains(r"^[+-]?\d+(\.\d*)?([eE][+]?\d+)?$") & ~texts.str.contains(r"^(19|20)\d{6}(\d{6})?$")
