@@ -59,6 +59,18 @@ def test_serving_reads_events_as_training_does() -> None:
     np.testing.assert_array_equal(served.ratings, trained.ratings)
 
 
+def test_a_query_carries_as_much_history_when_asked_offline_as_when_serving() -> None:
+    events, settings = random_events(0), PreparationSettings(encoder=None, history_limit=5)
+    data = dataset(events, settings)
+    for row, user in enumerate(data.users.ids):
+        served = history_of(events.take(events.user_id == user), data.items, settings, data.rating_scale)
+        assert len(served) == 5
+        np.testing.assert_array_equal(data.query(row).history.items, served.items)
+    split = leave_one_out_split(data)
+    assert {len(query.history) for query in split.holdout.queries} == {5}
+    assert max(map(len, split.holdout.seen)) > 5, "what was seen long ago is still seen"
+
+
 def test_rating_rule_scale_runs_from_minus_one_to_one() -> None:
     events = Events.build(user_id=["u"] * 3, item_id=["a", "b", "c"], event="rating", value=[1, 3, 5])
     data = dataset(events, PreparationSettings(encoder=None, rating_rule="scale", rating_scale=(1, 5)))

@@ -57,7 +57,8 @@ class Dataset:
 
     catalog: aligned with `items`. content: encoder name -> (n_items, dim) vectors, zero rows where an item
     has no content. rating_scale: lowest and highest rating, None where the data has none.
-    now: epoch ms of the last known event. fingerprint: sha256 over content and settings.
+    now: epoch ms of the last known event. fingerprint: sha256 over content and settings. history_limit: the latest
+    events that a query carries, None for all.
     """
 
     users: Vocabulary
@@ -70,10 +71,11 @@ class Dataset:
     rating_scale: tuple[float, float] | None
     now: int
     fingerprint: str
+    history_limit: int | None = None
 
     def query(self, user: int) -> Query:
         """The question that stands at the end of `user`'s history."""
-        return Query(self.histories.of(user), self.now, self.features_of(user))
+        return Query(self.histories.of(user).last(self.history_limit), self.now, self.features_of(user))
 
     def features_of(self, user: int) -> FloatVector | None:
         return self.user_features.matrix[user] if self.user_features.names else None

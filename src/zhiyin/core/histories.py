@@ -35,9 +35,9 @@ class History:
         """The events at `rows`."""
         return type(self)(self.items[rows], self.weights[rows], self.ratings[rows], self.timestamps[rows])
 
-    def last(self, n: int) -> Self:
-        """The latest `n` events."""
-        return self.take(slice(max(0, len(self) - n), None))
+    def last(self, n: int | None) -> Self:
+        """The latest `n` events, all for None."""
+        return self.take(slice(0 if n is None else max(0, len(self) - n), None))
 
     def without(self, position: int) -> Self:
         """The history with the event at `position` left out."""

@@ -51,6 +51,7 @@ def prepare(
         rating_scale=scale,
         now=int(times.max()) if len(times) else 0,
         fingerprint=fingerprint(counted, aligned, users, settings),
+        history_limit=settings.history_limit,
     )
 
 

@@ -42,7 +42,7 @@ class PreparationSettings(BaseModel):
     rating_rule: "interest": whoever rates an item chose it, so every rating is an interaction of the weight of its
     kind; "scale": the weight is multiplied by 2 (r - low) / (high - low) - 1, from -1 at the lowest rating to 1 at
     the highest. rating_scale: lowest and highest, None reads them off the data. history_limit: the latest events
-    that a query carries.
+    that a query carries, in evaluation and in serving alike.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,7 +53,7 @@ class PreparationSettings(BaseModel):
     rating_scale: tuple[float, float] | None = None
     min_user_events: int = Field(default=1, ge=1)
     min_item_events: int = Field(default=1, ge=0)
-    history_limit: int = Field(default=500, ge=1)
+    history_limit: int = Field(default=10_000, ge=1)
     encoder: str | None = "use-multilingual"
 
     def rule(self, event: str) -> EventRule:

@@ -93,7 +93,7 @@ def _divide(
         if not len(first):
             continue
         users.append(user)
-        queries.append(Query(history, now, data.features_of(user)))
+        queries.append(Query(history.last(data.history_limit), now, data.features_of(user)))
         targets.append(answer.items[first])
         ratings.append(answer.ratings[first])
         seen.append(np.zeros(0, np.int64) if keep_seen else np.unique(history.items))
