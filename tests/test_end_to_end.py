@@ -164,7 +164,7 @@ def test_python_api_is_lazy_and_agrees(trained: tuple[str, Path]) -> None:
 
 
 def test_without_a_model_the_best_on_validation_is_published(files: tuple[Path, Path], tmp_path: Path) -> None:
-    request = DemoRequest(tmp_path, files[0], files[1], lambda _: None, Silent())
+    request = DemoRequest(tmp_path, files[0], files[1], lambda _: None, Silent(), lambda _: None)
     first = prepare_demo(request)
     assert first.trained is not None
     figures = [trial.validation for trial in first.trained.trials]

@@ -23,12 +23,13 @@ from zhiyin.core.histories import Histories, History
 from zhiyin.core.models import Candidates, FitReport, Parameters, Run, gather
 from zhiyin.core.vocabulary import Vocabulary
 from zhiyin.evaluation.beyond import evaluate_beyond, gini, intra_list_diversity, item_popularity
+from zhiyin.evaluation.controls import DifferentLists, different_lists, swapped
 from zhiyin.evaluation.intervals import bootstrap_interval, bootstrap_intervals, paired_test
 from zhiyin.evaluation.leaderboard import Entry, Leaderboard
 from zhiyin.evaluation.ranking import NO_ITEM, RankingResult, average_by_user, evaluate_ranking, top_k
 from zhiyin.evaluation.rating import RatingResult, evaluate_ratings
 from zhiyin.evaluation.report import DataProfile, ReportParts, profile_of, render_report, write_report
-from zhiyin.evaluation.slices import by_attribute, by_history_length, by_target_popularity, slice_figures
+from zhiyin.evaluation.slices import by_attribute, by_attributes, by_history_length, by_target_popularity, slice_figures
 
 
 class Settings(BaseModel):
@@ -461,3 +462,120 @@ def test_folds_are_brought_together_by_user() -> None:
     folds = RatingResult.over_folds([evaluate_ratings(predictions, h) for h in (first, second)], [first, second])
     assert folds.metrics["rmse"] == pytest.approx(np.sqrt(5 / 3))
     assert folds.per_user(1)["mae"][0] == pytest.approx(1.0)
+
+
+class Reader:
+    """A model that scores the items next to the user's latest one, or everything alike where `deaf`."""
+
+    name: ClassVar[str] = "reader"
+    Config: ClassVar[type[Any]] = Settings
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self.n_items, self.deaf = 0, False
+
+    @classmethod
+    def over(cls, n_items: int, *, deaf: bool) -> "Reader":
+        model = cls(Settings())
+        model.n_items, model.deaf = n_items, deaf
+        return model
+
+    def fit(self, data: Dataset, run: Run) -> FitReport:
+        return FitReport()
+
+    def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
+        items = np.arange(self.n_items)
+        latest = [0 if self.deaf else int(query.history.items[-1]) for query in queries]
+        return gather(-np.abs(items - np.array(latest)[:, None] - 0.6).astype(float), candidates)
+
+    def parameters(self) -> Parameters:
+        return {}
+
+    def load_parameters(self, parameters: Parameters) -> None:
+        return
+
+
+def neighbourly(n_users: int = 60) -> Holdout:
+    """Users whose next item lies beside their last one."""
+    return holdout_of([rows(2 * u + 1) for u in range(n_users)], [rows(2 * u) for u in range(n_users)])
+
+
+def test_a_model_that_reads_the_person_does_worse_on_other_users_histories() -> None:
+    holdout, n_items = neighbourly(), 125
+    given = swapped(holdout, seed=3)
+    for own, other, taken in zip(holdout.queries, given.queries, range(len(holdout)), strict=True):
+        assert other.history is not own.history
+        assert other.now == own.now
+        assert given.targets[taken] is holdout.targets[taken]
+        assert given.seen[taken] is holdout.seen[taken]
+    assert sorted(q.history.items[0] for q in given.queries) == sorted(q.history.items[0] for q in holdout.queries)
+    assert [q.history.items[0] for q in swapped(holdout, seed=3).queries] == [q.history.items[0] for q in given.queries]
+    entries = []
+    for name, deaf in (("popular", True), ("personal", False)):
+        model = Reader.over(n_items, deaf=deaf)
+        figures = evaluate_ranking(model, holdout, n_items).metrics
+        fed = evaluate_ranking(model, given, n_items).metrics["ndcg@10"]
+        different = different_lists(model, holdout)
+        entries.append(Entry(name, {}, figures, 0.1, swapped=fed if different.lists > 1 else None, different=different))
+    board = Leaderboard.build(entries, protocol="time", baseline="popular", chosen="personal")
+    personal, popular = board.rows
+    assert personal.control is not None
+    assert personal.control.test.p < 0.01
+    assert personal.control.others.mean < personal.metrics["ndcg@10"].mean / 2
+    assert personal.different == DifferentLists(50, 50)
+    assert popular.control is None
+    assert popular.different == DifferentLists(1, 50)
+    with pytest.raises(InputError, match="two users"):
+        swapped(holdout_of([rows(0)], [rows(1)]))
+    page = render_report(board, DataProfile({}, np.empty(0, np.int64), np.empty(0, np.int64)))
+    assert "50 of 50" in page
+    assert "others' histories" in page
+
+
+def test_a_leaderboard_is_read_back_as_it_was_written() -> None:
+    first = Leaderboard.build(
+        [
+            Entry("a", {"k": 5}, {"ndcg@10": np.array([0.1, 0.4]), "auc": np.full(2, np.nan)}, 1.0),
+            Entry(
+                "b",
+                {},
+                {"ndcg@10": np.array([0.3, 0.9]), "auc": np.ones(2)},
+                2.0,
+                beyond={"coverage": 0.5, "gini": float("nan")},
+                validation=bootstrap_interval(np.array([0.2, 0.3])),
+                swapped=np.array([0.0, 0.1]),
+                different=DifferentLists(2, 2),
+            ),
+        ],
+        protocol="time",
+        baseline="a",
+        chosen="b",
+    )
+    again = Leaderboard.from_json(first.to_json())
+    assert again.to_json() == first.to_json()
+    assert again.main.model == "b"
+    assert again.main.control == first.main.control
+    assert again.main.test == first.main.test
+
+
+def test_attributes_of_few_values_and_of_numbers_make_slices() -> None:
+    n = 40
+    attributes = {
+        "gender": text(["F", "M"] * 20),
+        "age": text([str(20 + row) for row in range(n - 1)] + [None]),
+        "town": text([f"town {row}" for row in range(n)]),
+        "code": text([f"{row:05}" for row in range(n)]),
+        "country": text(["NO"] * n),
+    }
+    users = np.arange(0, n, dtype=np.int64)
+    slices = by_attributes(attributes, users)
+    assert [(part.kind, part.label, int(part.rows.sum())) for part in slices] == [
+        ("gender", "F", 20),
+        ("gender", "M", 20),
+        ("age", "20–29", 10),
+        ("age", "30–39", 10),
+        ("age", "40–48", 9),
+        ("age", "49–58", 10),
+        ("age", "unknown", 1),
+    ]
+    assert [int(part.rows.sum()) for part in by_attributes(attributes, rows(1, 3, 5))] == [3, 1, 1, 1]

@@ -8,8 +8,10 @@ from pathlib import Path
 import zhiyin
 from zhiyin.app.ingest import IngestReport, IngestRequest, ingest
 from zhiyin.app.movielens import fetch_movielens
-from zhiyin.app.train import TrainReport, TrainRequest, train
+from zhiyin.app.train import BOARD, REPORT, TrainReport, TrainRequest, train
+from zhiyin.artifacts.folder import current
 from zhiyin.core.models import Progress
+from zhiyin.evaluation.leaderboard import Leaderboard
 
 MODELS = (
     "popularity",
@@ -26,23 +28,29 @@ MODELS = (
 
 @dataclass(frozen=True)
 class DemoRequest:
-    """data: the user's own file of events; None takes MovieLens 100K. home: where everything is kept."""
+    """data: the user's own file of events; None takes MovieLens 100K. home: where everything is kept.
+
+    announce: told of each step. training: told of each training, `progress` of its course.
+    """
 
     home: Path
     data: Path | None
     catalogue: Path | None
     announce: Callable[[str], None]
     progress: Progress
+    training: Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Demo:
-    """trained: None where nothing had changed since the last run."""
+    """trained: None where nothing had changed since the last run. board, page: of the published version."""
 
     store: str
     artifact: Path
     imported: IngestReport | None
     trained: TrainReport | None
+    board: Leaderboard
+    page: Path
 
 
 def prepare_demo(request: DemoRequest) -> Demo:
@@ -51,8 +59,10 @@ def prepare_demo(request: DemoRequest) -> Demo:
     state = _state([path for path in (events, catalogue, users) if path is not None])
     folder = request.home / state
     store, artifact = f"sqlite:///{folder / 'events.db'}", folder / "system"
-    if (artifact / "CURRENT").is_file():
-        return Demo(store, artifact, None, None)
+    if (artifact / "CURRENT").is_file() and (current(artifact) / BOARD).is_file():
+        version = current(artifact)
+        board = Leaderboard.from_json((version / BOARD).read_text("utf-8"))
+        return Demo(store, artifact, None, None, board, version / REPORT)
     folder.mkdir(parents=True, exist_ok=True)
     request.announce(f"importing {events.name}")
     imported = ingest(
@@ -70,10 +80,10 @@ def prepare_demo(request: DemoRequest) -> Demo:
             out=artifact,
             models=MODELS if request.data is None else (),
             progress=request.progress,
-            announce=lambda name: request.announce(f"fitting {name}"),
+            announce=request.training,
         )
     )
-    return Demo(store, artifact, imported, trained)
+    return Demo(store, artifact, imported, trained, trained.board, trained.page)
 
 
 def _files(request: DemoRequest) -> tuple[Path, Path | None, Path | None]:

@@ -5,35 +5,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from zhiyin.app.comparison import ComparisonRequest, compare, divisions, people_of
 from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.registry import make_model
-from zhiyin.app.selection import (
-    TEST_START,
-    VALIDATION_START,
-    WATCHED,
-    Selection,
-    best_trial,
-    candidates,
-    evaluated,
-)
+from zhiyin.app.selection import Selection, candidates
 from zhiyin.core.dataset import Dataset, Holdout, Split
 from zhiyin.core.errors import InputError
 from zhiyin.core.models import Progress, RatingModel, Silent
 from zhiyin.dataset.settings import PreparationSettings
-from zhiyin.dataset.splits import fold_splits, leave_one_out_split, time_split
-from zhiyin.evaluation.beyond import evaluate_beyond, exposure, item_popularity
+from zhiyin.dataset.splits import fold_splits
 from zhiyin.evaluation.leaderboard import Entry, Leaderboard
 from zhiyin.evaluation.rating import RatingResult, evaluate_ratings
 from zhiyin.evaluation.report import ReportParts, profile_of, write_report
-from zhiyin.evaluation.slices import by_history_length, by_target_popularity, slice_figures
 
 FOLDS = 5
-BASELINE = "popularity"
-WORDS = {
-    "time": "by time: settings chosen on the events between 80 % and 90 %, refitted before 90 %, tested on the rest",
-    "leave-one-out": "leave-one-out: the last event of each user is tested, the last but one chose the settings",
-    "cv": f"{FOLDS}-fold cross-validation of ratings, default settings",
-}
+RATINGS = f"{FOLDS}-fold cross-validation of ratings, default settings"
+PROTOCOLS = ("time", "leave-one-out", "cv")
 
 
 @dataclass(frozen=True)
@@ -61,7 +48,7 @@ class EvaluateReport:
 
 def evaluate(request: EvaluateRequest) -> EvaluateReport:
     """Evaluates and writes `report.html` and `leaderboard.json` into `request.report`."""
-    if request.protocol not in WORDS:
+    if request.protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol {request.protocol!r}; choose time, leave-one-out or cv")
     data = prepare_dataset(request.store, request.preparation, request.report / "vectors")
     board, parts = _ratings(data, request) if request.protocol == "cv" else _ranking(data, request)
@@ -72,46 +59,18 @@ def evaluate(request: EvaluateRequest) -> EvaluateReport:
 
 
 def _ranking(data: Dataset, request: EvaluateRequest) -> tuple[Leaderboard, ReportParts]:
-    split, inner = _divisions(data, request.protocol)
-    selection = Selection(request.seed, progress=request.progress)
-    popularity = item_popularity(split.train.histories, len(data.items))
-    vectors = next(iter(data.content.values()), None)
-    histories, targets = by_history_length(split.holdout), by_target_popularity(split.holdout, popularity)
-    entries, curves, slices, exposures = [], {}, {}, {}
-    for name in request.models or candidates(data):
-        request.announce(name)
-        began = time.perf_counter()
-        trial = best_trial(name, inner, selection)
-        model = make_model(name, trial.config)
-        model.fit(split.train, selection.run())
-        result = evaluated(model, split)
-        beyond = evaluate_beyond(result.lists, split.holdout, popularity, len(data.users), vectors)
-        seconds = time.perf_counter() - began
-        metrics = {**result.metrics, **{f"first {key}": value for key, value in result.first.items()}}
-        metrics |= {f"last {key}": value for key, value in result.last.items()}
-        entries.append(Entry(name, trial.config, metrics, seconds, beyond=beyond.totals))
-        slices[name] = [
-            *slice_figures({WATCHED: result.metrics[WATCHED]}, histories, request.seed),
-            *slice_figures({WATCHED: result.first[WATCHED]}, targets, request.seed),
-        ]
-        exposures[name] = exposure(result.lists, len(data.items))
-        if trial.history:
-            curves[name] = trial.history
-    board = Leaderboard.build(
-        entries,
-        protocol=WORDS[request.protocol],
-        metric=WATCHED,
-        baseline=BASELINE if BASELINE in {entry.model for entry in entries} else None,
-        seed=request.seed,
+    comparison = compare(
+        data,
+        divisions(data, request.protocol, request.seed),
+        ComparisonRequest(
+            models=request.models,
+            seed=request.seed,
+            people=people_of(request.store),
+            progress=request.progress,
+            announce=request.announce,
+        ),
     )
-    return board, ReportParts(curves=curves, slices=slices, slice_metric=WATCHED, exposures=exposures)
-
-
-def _divisions(data: Dataset, protocol: str) -> tuple[Split, Split]:
-    """The division that is tested on, and one within what comes before it, on which settings are chosen."""
-    if protocol == "time":
-        return time_split(data, TEST_START), time_split(data, VALIDATION_START, TEST_START)
-    return leave_one_out_split(data), leave_one_out_split(data, "validation")
+    return comparison.board, comparison.parts
 
 
 def _ratings(data: Dataset, request: EvaluateRequest) -> tuple[Leaderboard, ReportParts]:
@@ -134,7 +93,7 @@ def _ratings(data: Dataset, request: EvaluateRequest) -> tuple[Leaderboard, Repo
         entries.append(Entry(name, config, whole.per_user(n), seconds, whole.intervals(n, request.seed)))
     if not entries:
         raise InputError("no model among those asked for predicts ratings; there is biased-mf")
-    board = Leaderboard.build(entries, protocol=WORDS["cv"], metric="rmse", seed=request.seed)
+    board = Leaderboard.build(entries, protocol=RATINGS, metric="rmse", seed=request.seed)
     return board, ReportParts()
 
 

@@ -1,4 +1,4 @@
-"""Use case: choose on validation, refit on everything, publish."""
+"""Use case: choose on validation, test, refit on everything, publish."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -6,17 +6,31 @@ from pathlib import Path
 from typing import Any
 
 import zhiyin
+from zhiyin.app.comparison import (
+    BASELINE,
+    Comparison,
+    ComparisonRequest,
+    compare,
+    people_of,
+    possible_divisions,
+    refit,
+    without_comparison,
+)
 from zhiyin.app.loading import CATALOG, USER_COLUMNS, catalog_to_json, columns_to_json
 from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.registry import make_model
-from zhiyin.app.selection import Selection, Trial, best_trial, candidates, validation_split
+from zhiyin.app.selection import Trial
 from zhiyin.artifacts.folder import publish
-from zhiyin.core.dataset import Dataset, Split
+from zhiyin.core.dataset import Dataset
+from zhiyin.core.errors import ConfigError
 from zhiyin.core.models import Model, Progress, Silent
 from zhiyin.core.results import Manifest
 from zhiyin.dataset.settings import PreparationSettings
+from zhiyin.evaluation.leaderboard import Leaderboard
+from zhiyin.evaluation.report import profile_of, render_report
 
-FALLBACK = "popularity"
+FALLBACK = BASELINE
+REPORT, BOARD = "report.html", "leaderboard.json"
 
 
 @dataclass(frozen=True)
@@ -40,10 +54,16 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class TrainReport:
-    """trials: best first. chosen: the first of them, refitted on everything and published."""
+    """trials: best first by validation. chosen: refitted on everything and published. board: of the test part, or of
+    validation where the data has no room for a test. notes: what could not be done. page: the report, a file of
+    the published version.
+    """
 
     trials: tuple[Trial, ...]
     chosen: Trial
+    board: Leaderboard
+    notes: tuple[str, ...]
+    page: Path
     manifest: Manifest
     users: int
     items: int
@@ -51,29 +71,56 @@ class TrainReport:
 
 
 def train(request: TrainRequest) -> TrainReport:
-    """Fits, compares on validation data, refits the best on everything and publishes it under `request.out`."""
+    """Chooses on validation data, tests the choice, refits it on everything and publishes it under `request.out`."""
     data = prepare_dataset(request.store, request.preparation, request.out / "vectors")
-    split = validation_split(data, request.validation, request.seed)
-    wanted = [request.model] if request.model else list(request.models or candidates(data))
-    selection = Selection(request.seed, request.settings, request.progress, request.out / "checkpoints")
-    trials = []
-    for name in wanted:
-        request.announce(name)
-        trials.append(best_trial(name, split, selection))
-    trials.sort(key=lambda trial: -trial.validation)
-    chosen = trials[0]
-    run = selection.run()
-    main = make_model(chosen.model, chosen.config)
-    main.fit(data, run)
-    fallback = make_model(FALLBACK)
-    fallback.fit(data, run)
-    manifest = _publish(request, data, split, chosen, {"main": main, "fallback": fallback})
-    return TrainReport(tuple(trials), chosen, manifest, len(data.users), len(data.items), len(data.histories.items))
+    comparing = _comparing(request)
+    comparison = _compared(data, request, comparing)
+    chosen = comparison.chosen
+    request.announce(f"{chosen.model}, refitting on everything")
+    main = refit(chosen, data, comparing, "everything")
+    popular = next((trial.config for trial in comparison.trials if trial.model == FALLBACK), {})
+    fallback = make_model(FALLBACK, popular)
+    fallback.fit(data, comparing.selection(FALLBACK).run())
+    manifest = _publish(request, data, comparison, {"main": main, "fallback": fallback})
+    return TrainReport(
+        comparison.trials,
+        chosen,
+        comparison.board,
+        tuple(comparison.parts.notes),
+        request.out / manifest.manifest_id / REPORT,
+        manifest,
+        len(data.users),
+        len(data.items),
+        len(data.histories.items),
+    )
 
 
-def _publish(
-    request: TrainRequest, data: Dataset, split: Split, chosen: Trial, models: Mapping[str, Model]
-) -> Manifest:
+def _comparing(request: TrainRequest) -> ComparisonRequest:
+    """One model alone is tested against the baseline; settings are of the models asked for, not of the baseline."""
+    asked = (request.model,) if request.model else tuple(request.models)
+    if request.settings and not asked:
+        raise ConfigError("settings are of one model: name it with --model, or leave out the [model] table")
+    return ComparisonRequest(
+        models=tuple(dict.fromkeys((request.model, BASELINE))) if request.model else asked,
+        settings=dict.fromkeys(asked, request.settings),
+        only=request.model,
+        seed=request.seed,
+        checkpoints=request.out / "checkpoints",
+        people=people_of(request.store),
+        progress=request.progress,
+        announce=request.announce,
+    )
+
+
+def _compared(data: Dataset, request: TrainRequest, comparing: ComparisonRequest) -> Comparison:
+    divisions = possible_divisions(data, request.validation, request.seed)
+    if divisions is not None:
+        return compare(data, divisions, comparing)
+    note = "Too little data to compare models on: nothing was chosen or tested."
+    return without_comparison(request.model or FALLBACK, request.settings if request.model else {}, [note])
+
+
+def _publish(request: TrainRequest, data: Dataset, comparison: Comparison, models: Mapping[str, Model]) -> Manifest:
     components = {
         name: {"model": model.name, "config": model.config.model_dump(mode="json")} for name, model in models.items()
     }
@@ -87,12 +134,23 @@ def _publish(
             "events": len(data.histories.items),
             "rating_scale": data.rating_scale,
         },
-        "split": {"protocol": request.validation, "users": len(split.holdout), "seed": request.seed},
-        "metrics": {name: asdict(interval) for name, interval in chosen.intervals.items()},
+        "split": {"protocol": request.validation, "seed": request.seed, "words": comparison.board.protocol},
+        "metrics": _metrics(comparison),
     }
     parameters = {name: model.parameters() for name, model in models.items()}
+    page = render_report(comparison.board, profile_of(data), comparison.parts, title="Training")
     documents = {
         CATALOG: catalog_to_json(data.catalog),
         USER_COLUMNS: columns_to_json(data.user_features.columns),
+        REPORT: page.encode(),
+        BOARD: comparison.board.to_json().encode(),
     }
     return publish(request.out, components, parameters, documents, description)
+
+
+def _metrics(comparison: Comparison) -> dict[str, Any]:
+    """The chosen model's figures with intervals: of the test, None where there was none, and of validation."""
+    validation = comparison.chosen.intervals
+    row = comparison.board.main
+    tested = {name: asdict(row.metrics[name]) for name in validation} if comparison.tested else None
+    return {"test": tested, "validation": {name: asdict(interval) for name, interval in validation.items()}}

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from zhiyin.cli.serve import serve
-from zhiyin.cli.show import Line, leaderboard
+from zhiyin.cli.show import Bars, choice, console, leaderboard
 
 
 def demo(
@@ -22,12 +21,24 @@ def demo(
     """Fetch, import, train, publish and serve; run again, it does only what changed."""
     from zhiyin.app.demo import DemoRequest, prepare_demo  # noqa: PLC0415  keeps torch out of the other commands
 
-    console = Console()
+    screen = console()
     began = time.perf_counter()
-    ready = prepare_demo(DemoRequest(home, data, catalogue, lambda line: console.print(line, style="dim"), Line()))
+    with Bars(screen) as bars:
+        ready = prepare_demo(
+            DemoRequest(
+                home=home,
+                data=data,
+                catalogue=catalogue,
+                announce=lambda line: screen.print(line, style="dim"),
+                progress=bars,
+                training=bars.begin,
+            )
+        )
+    leaderboard(ready.board, screen)
+    choice(ready.board, screen)
     if ready.trained is not None:
-        leaderboard(ready.trained.trials, console)
-        console.print(f"published {ready.trained.chosen.model} as {ready.trained.manifest.manifest_id}", soft_wrap=True)
-    console.print(f"ready after {time.perf_counter() - began:.1f} s of work")
+        screen.print(f"published {ready.trained.chosen.model} as {ready.trained.manifest.manifest_id}", soft_wrap=True)
+    screen.print(f"report: {ready.page}", soft_wrap=True)
+    screen.print(f"ready after {time.perf_counter() - began:.1f} s of work")
     if serving:
         serve(store=ready.store, artifact=ready.artifact, host=host, port=port)

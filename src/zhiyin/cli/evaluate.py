@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from zhiyin.cli.show import Line, tested
+from zhiyin.cli.show import Bars, choice, console, leaderboard
 
 
 def evaluate(
@@ -21,20 +20,23 @@ def evaluate(
     from zhiyin.app.evaluate import EvaluateRequest  # noqa: PLC0415  keeps torch out of the other commands
     from zhiyin.app.evaluate import evaluate as run  # noqa: PLC0415
 
-    console = Console(stderr=as_json)
-    outcome = run(
-        EvaluateRequest(
-            store=store,
-            report=report,
-            protocol=protocol,
-            models=[name.strip() for name in models.split(",")] if models else (),
-            seed=seed,
-            progress=Line(),
-            announce=lambda name: console.print(f"fitting {name}", style="dim"),
+    screen = console(stderr=as_json)
+    with Bars(screen) as bars:
+        outcome = run(
+            EvaluateRequest(
+                store=store,
+                report=report,
+                protocol=protocol,
+                models=[name.strip() for name in models.split(",")] if models else (),
+                seed=seed,
+                progress=bars,
+                announce=bars.begin,
+            )
         )
-    )
     if as_json:
         typer.echo(outcome.board.to_json())
         return
-    tested(outcome.board, console)
-    console.print(f"report: {outcome.page}", soft_wrap=True)
+    leaderboard(outcome.board, screen)
+    if outcome.board.chosen is not None:
+        choice(outcome.board, screen)
+    screen.print(f"report: {outcome.page}", soft_wrap=True)

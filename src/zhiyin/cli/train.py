@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from zhiyin.cli.show import Line, leaderboard
+from zhiyin.cli.show import Bars, choice, console, leaderboard
 from zhiyin.core.errors import ConfigError
 
 
@@ -19,26 +18,33 @@ def train(
     seed: int = 0,
     validation: Annotated[str, typer.Option(help="time, leave-one-out or random")] = "time",
 ) -> None:
-    """Choose on validation data, refit on everything, publish."""
+    """Choose on validation data, test the choice, refit it on everything, publish."""
     from zhiyin.app.train import TrainRequest  # noqa: PLC0415  keeps torch out of the other commands
     from zhiyin.app.train import train as run  # noqa: PLC0415
 
-    console = Console()
+    screen = console()
     options = _options(config)
-    request = TrainRequest(
-        store=store,
-        out=out,
-        model=model,
-        settings=options["model"],
-        preparation=options["preparation"],
-        validation=validation,
-        seed=seed,
-        progress=Line(),
-        announce=lambda name: console.print(f"fitting {name}", style="dim"),
-    )
-    report = run(request)
-    leaderboard(report.trials, console)
-    console.print(f"published {report.chosen.model} as {report.manifest.manifest_id} in {out}", soft_wrap=True)
+    with Bars(screen) as bars:
+        report = run(
+            TrainRequest(
+                store=store,
+                out=out,
+                model=model,
+                settings=options["model"],
+                preparation=options["preparation"],
+                validation=validation,
+                seed=seed,
+                progress=bars,
+                announce=bars.begin,
+            )
+        )
+    leaderboard(report.board, screen)
+    for note in report.notes:
+        screen.print(note, style="yellow", soft_wrap=True)
+    if model is None:
+        choice(report.board, screen)
+    screen.print(f"published {report.chosen.model} as {report.manifest.manifest_id} in {out}", soft_wrap=True)
+    screen.print(f"report: {report.page}", soft_wrap=True)
 
 
 def _options(path: Path | None) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def comparison(board: Leaderboard, metrics: Sequence[str]) -> str:
         figure, panels = _panels(len(metrics), 0.42 * len(models) + 1.1, share_y=True)
         for panel, metric in zip(panels, metrics, strict=True):
             for place, row in enumerate(board.rows):
-                colour = ACCENT if place == 0 else MUTED if row.model == board.baseline else SERIES[0]
+                colour = ACCENT if row is board.main else MUTED if row.model == board.baseline else SERIES[0]
                 _interval(panel, place, row.metrics.get(metric), colour)
             panel.set_title(metric)
             panel.set_yticks(range(len(models)), models)
@@ -124,15 +124,15 @@ def accuracy_against(board: Leaderboard, axes: Sequence[str]) -> str:
         figure, panels = _panels(len(axes), 4.2)
         for panel, name in zip(panels, axes, strict=True):
             known = [
-                (row.beyond[name], row.metrics[board.metric], row.model, place)
-                for place, row in enumerate(board.rows)
+                (row.beyond[name], row.metrics[board.metric], row.model)
+                for row in board.rows
                 if np.isfinite(row.beyond.get(name, np.nan)) and np.isfinite(row.metrics[board.metric].mean)
             ]
-            for x, interval, model, place in known:
-                colour = ACCENT if place == 0 else MUTED if model == board.baseline else SERIES[0]
+            for x, interval, model in known:
+                colour = ACCENT if model == board.main.model else MUTED if model == board.baseline else SERIES[0]
                 panel.plot([x, x], [interval.low, interval.high], color=colour, alpha=0.35, linewidth=2.5)
                 panel.plot(x, interval.mean, "o", color=colour, markersize=8)
-            _labels(panel, [(x, interval.mean, model) for x, interval, model, _ in known])
+            _labels(panel, [(x, interval.mean, model) for x, interval, model in known])
             panel.set_xlabel(name.replace("_", " "))
             panel.set_title(f"{board.metric} against {name.replace('_', ' ')}")
             panel.margins(x=0.22, y=0.14)

@@ -92,7 +92,6 @@ def render_report(
 ) -> str:
     """The report as HTML. Raises `InputError` where the leaderboard is empty."""
     parts = parts or ReportParts()
-    best = board.best
     metrics = _shown(board)
     axes = [name for name in BEYOND_AXES if any(np.isfinite(row.beyond.get(name, np.nan)) for row in board.rows)]
     environment = Environment(
@@ -108,9 +107,14 @@ def render_report(
         created=(created or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M UTC"),
         board=board,
         upwards=board.metric not in ERRORS,
-        best=best,
+        main=board.main,
         gain=_gain(board),
         metrics=metrics,
+        has={
+            "validation": any(row.validation for row in board.rows) and not all(row.test is None for row in board.rows),
+            "control": any(row.control for row in board.rows),
+            "different": any(row.different for row in board.rows),
+        },
         spans={metric: _span(board, metric) for metric in metrics},
         beyond=list(dict.fromkeys(name for row in board.rows for name in row.beyond)),
         profile=profile,
@@ -140,11 +144,11 @@ def _shown(board: Leaderboard) -> list[str]:
 
 
 def _gain(board: Leaderboard) -> float | None:
-    """By which share the best model is better than the baseline."""
+    """By which share the main model is better than the baseline."""
     base = next((row.metrics[board.metric].mean for row in board.rows if row.model == board.baseline), None)
-    if base is None or not np.isfinite(base) or base == 0 or board.best.model == board.baseline:
+    if base is None or not np.isfinite(base) or base == 0 or board.main.model == board.baseline:
         return None
-    change = board.best.metrics[board.metric].mean / base - 1
+    change = board.main.metrics[board.metric].mean / base - 1
     return -change if board.metric in ERRORS else change
 
 

@@ -70,6 +70,33 @@ def by_attribute(name: str, values: TextVector, at_most: int = 8) -> list[Slice]
     return _groups(name, [*labels, "other", "unknown"], np.array(group, np.int64))
 
 
+def by_attributes(attributes: Mapping[str, TextVector], users: IntVector, at_most: int = 8) -> list[Slice]:
+    """Groups by every attribute of the users that makes a few of them, aligned with `users`.
+
+    attributes: name -> (all users,) text, None where unknown. An attribute of `at_most` different values is taken
+    as it is, numbers of more values are cut in quartiles, and other text is left out.
+    """
+    slices: list[Slice] = []
+    for name, column in attributes.items():
+        values = column[users]
+        different = {value for value in column if value is not None}
+        numbers = _numbers(column)
+        if 1 < len(different) <= at_most:
+            slices += by_attribute(name, values, at_most)
+        elif len(different) > at_most and numbers is not None:
+            slices += by_quartile(name, numbers[users])
+    return slices
+
+
+def by_quartile(name: str, values: FloatVector) -> list[Slice]:
+    """Four groups of about equal size by numbers (n,), NaN where unknown; equal numbers stay together."""
+    known = values[~np.isnan(values)]
+    edges = np.unique(np.quantile(known, [0.25, 0.5, 0.75])) if len(known) else np.empty(0)
+    group = np.where(np.isnan(values), -1, np.searchsorted(edges, values, side="left"))
+    labels = [_span(values[group == place]) for place in range(len(edges) + 1)]
+    return _groups(name, [*labels, "unknown"], np.where(group < 0, len(labels), group))
+
+
 def slice_figures(metrics: Mapping[str, FloatVector], slices: Sequence[Slice], seed: int = 0) -> list[SliceFigures]:
     """The mean of each metric (name -> (n,) a user) in each slice, with bootstrap intervals."""
     figures = []
@@ -85,3 +112,21 @@ def slice_figures(metrics: Mapping[str, FloatVector], slices: Sequence[Slice], s
 def _groups(kind: str, labels: Sequence[str], group: IntVector) -> list[Slice]:
     slices = [Slice(kind, label, group == place) for place, label in enumerate(labels)]
     return [part for part in slices if part.rows.any()]
+
+
+def _span(values: FloatVector) -> str:
+    if not len(values):
+        return ""
+    low, high = f"{values.min():g}", f"{values.max():g}"
+    return low if low == high else f"{low}–{high}"
+
+
+def _numbers(values: TextVector) -> FloatVector | None:
+    """(n,) float64 with NaN where unknown; None where the text is no number, or a code such as "01234"."""
+    if any(value is not None and value[:1] == "0" and value[1:2].isdigit() for value in values):
+        return None
+    try:
+        numbers = np.array([np.nan if value is None else float(value) for value in values], np.float64)
+    except ValueError:
+        return None
+    return None if np.isinf(numbers).any() else numbers

@@ -1,0 +1,270 @@
+"""Models side by side: settings and model chosen on validation data, tested on a part that no choice has seen."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zhiyin.app.registry import make_model
+from zhiyin.app.selection import (
+    TEST_START,
+    VALIDATION_START,
+    WATCHED,
+    Selection,
+    Trial,
+    best_trial,
+    candidates,
+    evaluated,
+    validation_split,
+)
+from zhiyin.core.arrays import TextVector
+from zhiyin.core.catalog import Users
+from zhiyin.core.dataset import Dataset, Split
+from zhiyin.core.errors import InputError
+from zhiyin.core.models import Model, Progress, Silent
+from zhiyin.core.vocabulary import UNKNOWN
+from zhiyin.dataset.splits import leave_one_out_split, time_split, user_holdout_split
+from zhiyin.evaluation.beyond import evaluate_beyond, exposure, item_popularity
+from zhiyin.evaluation.controls import different_lists, swapped
+from zhiyin.evaluation.intervals import Interval
+from zhiyin.evaluation.leaderboard import Entry, Leaderboard, LeaderboardRow
+from zhiyin.evaluation.ranking import RankingResult
+from zhiyin.evaluation.report import ReportParts
+from zhiyin.evaluation.slices import SliceFigures, by_attributes, by_history_length, by_target_popularity, slice_figures
+from zhiyin.storage.opening import open_stores
+
+BASELINE = "popularity"
+LEADERS = 3
+"""Models drawn in slices and popularity curves, besides the baseline."""
+
+TESTED = {
+    "time": "by time: chosen on the events between 80 % and 90 %, refitted before 90 %, tested on the rest",
+    "leave-one-out": "leave-one-out: chosen on each user's last event but one, refitted before the last, tested on it",
+    "random": "users at random: a fifth of them chose, all but another fifth refitted, that fifth tests",
+}
+VALIDATED = {
+    "time": "validation figures, by time: the events between 80 % and 90 %",
+    "leave-one-out": "validation figures, leave-one-out: each user's last event",
+    "random": "validation figures, users at random: a fifth of them",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Divisions:
+    """validation: on which settings and model are chosen. test: on which nothing is; None where the data has no room.
+
+    words: what the figures are of. notes: what could not be done, and why.
+    """
+
+    validation: Split
+    test: Split | None
+    words: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ComparisonRequest:
+    """models: none means all that fit the data. settings: model -> over its defaults; where there are none, its own
+    alternatives are tried. only: the model that is chosen whatever the figures. checkpoints: folder for interrupted
+    trainings. people: what users told of themselves, for slices. progress: told of each training. announce: told of
+    each step.
+    """
+
+    models: Sequence[str] = ()
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    only: str | None = None
+    seed: int = 0
+    checkpoints: Path | None = None
+    people: Users | None = None
+    progress: Progress = field(default_factory=Silent)
+    announce: Callable[[str], None] = lambda _: None
+
+    def selection(self, model: str) -> Selection:
+        return Selection(self.seed, self.settings.get(model, {}), self.progress, self.checkpoints)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """trials: best first by validation. chosen: what to publish. board: of the test, or of validation without one."""
+
+    trials: tuple[Trial, ...]
+    chosen: Trial
+    board: Leaderboard
+    parts: ReportParts
+    tested: bool
+
+
+def divisions(data: Dataset, protocol: str, seed: int) -> Divisions:
+    """A test part, and within what it leaves a validation part. Raises `InputError` where the data has no room."""
+    if protocol == "time":
+        inner, outer = time_split(data, VALIDATION_START, TEST_START), time_split(data, TEST_START)
+    elif protocol == "leave-one-out":
+        inner, outer = leave_one_out_split(data, "validation"), leave_one_out_split(data)
+    elif protocol == "random":
+        outer = user_holdout_split(data, 0.2, seed)
+        inner = user_holdout_split(outer.train, 0.25, seed + 1)
+    else:
+        raise InputError(f"unknown protocol {protocol!r}; choose {', '.join(TESTED)}")
+    return Divisions(inner, outer, TESTED[protocol])
+
+
+def possible_divisions(data: Dataset, protocol: str, seed: int) -> Divisions | None:
+    """`divisions`, or the nearest to it that the data allows, which its notes say; None where it allows nothing."""
+    if protocol not in TESTED:
+        raise InputError(f"unknown protocol {protocol!r}; choose {', '.join(TESTED)}")
+    order = tuple(dict.fromkeys((protocol, "leave-one-out")))
+    notes: list[str] = []
+    for name in order:
+        try:
+            return replace(divisions(data, name, seed), notes=tuple(notes))
+        except InputError as error:
+            notes.append(f"No test {name}: {error}.")
+    for name in order:
+        try:
+            return Divisions(validation_split(data, name, seed), None, VALIDATED[name], tuple(notes))
+        except InputError as error:
+            notes.append(f"No validation {name}: {error}.")
+    return None
+
+
+def compare(data: Dataset, parts: Divisions, request: ComparisonRequest) -> Comparison:
+    """Every model at its best settings by validation, refitted on all that comes before the test part, and tested."""
+    bench = _Bench(data, parts.test, request) if parts.test is not None else None
+    trials: list[Trial] = []
+    for name in request.models or candidates(data):
+        request.announce(f"{name}, choosing settings")
+        began = time.perf_counter()
+        trial = best_trial(name, parts.validation, request.selection(name))
+        trials.append(replace(trial, seconds=time.perf_counter() - began))
+        if bench is not None:
+            request.announce(f"{name}, refitting for the test")
+            bench.test(trials[-1])
+    trials.sort(key=lambda trial: -trial.validation)
+    chosen = next((trial for trial in trials if trial.model == request.only), trials[0])
+    baseline = BASELINE if any(trial.model == BASELINE for trial in trials) else None
+    if bench is None:
+        board = _validation_board(trials, chosen, baseline, parts.words)
+        return Comparison(tuple(trials), chosen, board, ReportParts(curves=_curves(trials), notes=parts.notes), False)
+    board = Leaderboard.build(
+        bench.entries,
+        protocol=parts.words,
+        metric=WATCHED,
+        baseline=baseline,
+        chosen=chosen.model,
+        seed=request.seed,
+    )
+    return Comparison(tuple(trials), chosen, board, bench.parts(board, trials, parts.notes), True)
+
+
+def without_comparison(model: str, settings: Mapping[str, Any], notes: Sequence[str]) -> Comparison:
+    """The place of a comparison where the data has room for none."""
+    nothing = Interval(float("nan"), float("nan"), float("nan"), 0)
+    config = make_model(model, settings).config.model_dump(mode="json")
+    trial = Trial(model, config, validation=nothing.mean, intervals={WATCHED: nothing}, seconds=0.0)
+    board = _validation_board([trial], trial, None, "nothing could be compared")
+    return Comparison((trial,), trial, board, ReportParts(notes=notes), False)
+
+
+def refit(trial: Trial, data: Dataset, request: ComparisonRequest, purpose: str) -> Model:
+    """The trial's model fitted on `data`; `purpose` tells its checkpoints from those of other fits."""
+    model = make_model(trial.model, trial.config)
+    folder = request.checkpoints / f"{trial.model}-{purpose}" if request.checkpoints is not None else None
+    model.fit(data, replace(request.selection(trial.model).run(), checkpoints=folder))
+    return model
+
+
+def people_of(store: str) -> Users:
+    """What the users in `store` told of themselves."""
+    stores = open_stores(store)
+    try:
+        return stores.users.read()
+    finally:
+        stores.close()
+
+
+class _Bench:
+    """Tests one model after another on the same questions."""
+
+    def __init__(self, data: Dataset, split: Split, request: ComparisonRequest) -> None:
+        self._data, self._split, self._request = data, split, request
+        self._popularity = item_popularity(split.train.histories, len(data.items))
+        self._results: dict[str, RankingResult] = {}
+        self.entries: list[Entry] = []
+
+    def test(self, trial: Trial) -> None:
+        began = time.perf_counter()
+        model = refit(trial, self._split.train, self._request, "test")
+        result = evaluated(model, self._split)
+        holdout = self._split.holdout
+        different = different_lists(model, holdout)
+        vectors = next(iter(self._data.content.values()), None)
+        beyond = evaluate_beyond(result.lists, holdout, self._popularity, len(self._data.users), vectors)
+        metrics = {
+            **result.metrics,
+            **{f"first {name}": values for name, values in result.first.items()},
+            **{f"last {name}": values for name, values in result.last.items()},
+        }
+        fed = None
+        if different.lists > 1:
+            others = replace(self._split, holdout=swapped(holdout, self._request.seed))
+            fed = evaluated(model, others).metrics[WATCHED]
+        self._results[trial.model] = result
+        self.entries.append(
+            Entry(
+                trial.model,
+                trial.config,
+                metrics,
+                trial.seconds + time.perf_counter() - began,
+                beyond=beyond.totals,
+                validation=trial.intervals[WATCHED],
+                swapped=fed,
+                different=different,
+            )
+        )
+
+    def parts(self, board: Leaderboard, trials: Sequence[Trial], notes: Sequence[str]) -> ReportParts:
+        """What the report shows of the models worth drawing: the chosen one first, the leaders, the baseline."""
+        leaders = [row.model for row in board.rows[:LEADERS]]
+        shown = list(dict.fromkeys([board.main.model, *leaders, *([board.baseline] if board.baseline else [])]))
+        return ReportParts(
+            curves=_curves(trials),
+            slices={name: self._slices(self._results[name]) for name in shown},
+            slice_metric=WATCHED,
+            exposures={name: exposure(self._results[name].lists, len(self._data.items)) for name in shown},
+            notes=notes,
+        )
+
+    def _slices(self, result: RankingResult) -> list[SliceFigures]:
+        holdout, seed = self._split.holdout, self._request.seed
+        groups = [*by_history_length(holdout), *by_attributes(self._attributes(), holdout.users)]
+        return [
+            *slice_figures({WATCHED: result.metrics[WATCHED]}, groups, seed),
+            *slice_figures({WATCHED: result.first[WATCHED]}, by_target_popularity(holdout, self._popularity), seed),
+        ]
+
+    def _attributes(self) -> dict[str, TextVector]:
+        """name -> (all users of the data set,) text, None where unknown."""
+        people = self._request.people
+        if people is None:
+            return {}
+        rows = self._data.users.rows(people.user_id)
+        attributes: dict[str, TextVector] = {}
+        for name, column in people.attributes.items():
+            attributes[name] = np.full(len(self._data.users), None, object)
+            attributes[name][rows[rows != UNKNOWN]] = column[rows != UNKNOWN]
+        return attributes
+
+
+def _curves(trials: Sequence[Trial]) -> dict[str, Sequence[Mapping[str, float]]]:
+    return {trial.model: trial.history for trial in trials if trial.history}
+
+
+def _validation_board(trials: Sequence[Trial], chosen: Trial, baseline: str | None, words: str) -> Leaderboard:
+    rows = [
+        LeaderboardRow(trial.model, trial.config, trial.intervals, trial.seconds, validation=trial.intervals[WATCHED])
+        for trial in trials
+    ]
+    return Leaderboard.of_rows(rows, protocol=words, metric=WATCHED, baseline=baseline, chosen=chosen.model)

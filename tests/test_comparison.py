@@ -1,0 +1,181 @@
+"""One honest comparison: what chooses has not seen the test, and training works on whatever data there is."""
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from zhiyin.app.comparison import ComparisonRequest, compare, divisions, possible_divisions
+from zhiyin.app.ingest import IngestRequest, ingest
+from zhiyin.app.loading import load_system
+from zhiyin.app.train import TrainRequest, train
+from zhiyin.artifacts.folder import current, verify
+from zhiyin.cli.show import Bars, choice, leaderboard
+from zhiyin.core.catalog import Users
+from zhiyin.core.dataset import Dataset
+from zhiyin.core.errors import ArtifactError, ConfigError, InputError
+from zhiyin.core.events import MISSING_TIME
+from zhiyin.core.histories import History
+from zhiyin.dataset.settings import PreparationSettings
+from zhiyin.testing.synthetic import dataset_of, planted_groups
+
+PLAIN = PreparationSettings(encoder=None)
+
+
+def timed(n_users: int = 60) -> Dataset:
+    """Taste groups with the users' events mixed over one period."""
+    data = planted_groups(n_users).data
+    times = np.sort(np.random.default_rng(1).integers(10**9, 10**11, len(data.histories.items)))
+    mixed = times[np.argsort(np.argsort(data.histories.timestamps, kind="stable"), kind="stable")]
+    return replace(data, histories=replace(data.histories, timestamps=mixed), now=int(mixed.max()))
+
+
+def history_of(items: list[int], times: list[int]) -> History:
+    return replace(History.of_items(items), timestamps=np.array(times, np.int64))
+
+
+def test_the_choice_does_not_depend_on_the_test_part() -> None:
+    data = timed()
+    latest = np.flatnonzero(data.histories.timestamps >= np.quantile(data.histories.timestamps, 0.9))
+    items = data.histories.items.copy()
+    items[latest] = np.random.default_rng(0).permutation(items[latest])
+    other = replace(data, histories=replace(data.histories, items=items))
+    request = ComparisonRequest(models=("popularity", "ease", "item-neighbours"))
+    first, second = (compare(each, divisions(each, "time", 0), request) for each in (data, other))
+    assert [(t.model, t.validation, t.config) for t in first.trials] == [
+        (t.model, t.validation, t.config) for t in second.trials
+    ]
+    assert first.chosen.model == first.trials[0].model == first.board.chosen
+    assert first.board.to_json() != second.board.to_json()
+    figures = [trial.validation for trial in first.trials]
+    assert figures == sorted(figures, reverse=True)
+
+
+def test_the_board_tells_who_reads_the_person_and_for_whom_it_works() -> None:
+    data = timed()
+    people = Users.build(
+        user_id=list(data.users.ids[::-1]), attributes={"side": ["left", "right"] * (len(data.users) // 2)}
+    )
+    request = ComparisonRequest(models=("popularity", "ease"), people=people)
+    outcome = compare(data, divisions(data, "leave-one-out", 0), request)
+    rows = {row.model: row for row in outcome.board.rows}
+    assert rows["popularity"].control is None
+    assert rows["popularity"].different is not None
+    assert rows["popularity"].different.lists == 1
+    assert rows["ease"].control is not None
+    assert rows["ease"].control.test.p < 0.01
+    assert rows["ease"].validation is not None
+    kinds = {part.kind: part for parts in outcome.parts.slices.values() for part in parts}
+    assert {"History length", "Next item's popularity", "side"} <= set(kinds)
+    assert kinds["side"].label == "right"
+    assert set(outcome.parts.slices) == {"ease", "popularity"}
+
+
+def test_users_at_random_are_three_groups_apart() -> None:
+    data = timed()
+    parts = divisions(data, "random", 4)
+    assert parts.test is not None
+    validating, testing = set(parts.validation.holdout.users), set(parts.test.holdout.users)
+    learning = set(np.flatnonzero(parts.validation.train.histories.lengths))
+    assert validating
+    assert testing
+    assert not validating & testing
+    assert not learning & (validating | testing)
+    assert not testing & set(np.flatnonzero(parts.test.train.histories.lengths))
+
+
+def test_where_a_protocol_has_no_room_the_next_best_is_taken_and_said() -> None:
+    data = timed()
+    untimed = replace(data.histories, timestamps=np.full(len(data.histories.items), MISSING_TIME, np.int64))
+    parts = possible_divisions(replace(data, histories=untimed), "time", 0)
+    assert parts is not None
+    assert parts.test is not None
+    assert "leave-one-out" in parts.words
+    assert "timestamp" in parts.notes[0]
+    with pytest.raises(InputError, match="timestamp"):
+        divisions(replace(data, histories=untimed), "time", 0)
+    with pytest.raises(InputError, match="unknown protocol"):
+        possible_divisions(data, "moon", 0)
+
+
+def test_without_room_for_a_test_validation_alone_is_shown_and_said() -> None:
+    """Whoever comes back does so between 80 % and 90 % of the events; the rest are newcomers with one event each."""
+    histories = [history_of([0, 1], [row, 80 + row]) for row in range(9)]
+    histories += [history_of([time % 5], [time]) for time in (*range(9, 80), *range(89, 100))]
+    data = dataset_of(histories, 5)
+    parts = possible_divisions(data, "time", 0)
+    assert parts is not None
+    assert parts.test is None
+    outcome = compare(data, parts, ComparisonRequest(models=("popularity", "item-neighbours")))
+    assert not outcome.tested
+    assert "validation" in outcome.board.protocol
+    assert all(row.test is None for row in outcome.board.rows)
+    assert len(outcome.parts.notes) == 2
+    lonely = dataset_of([history_of([0], [1]), history_of([1], [2])], 2)
+    assert possible_divisions(lonely, "random", 0) is None
+
+
+def store_of(tmp_path: Path, lines: list[str]) -> str:
+    events = tmp_path / "events.csv"
+    events.write_text("\n".join(["user_id,item_id,timestamp", *lines]) + "\n")
+    store = f"sqlite:///{tmp_path / 'events.db'}"
+    ingest(IngestRequest(events=[events], store=store))
+    return store
+
+
+def test_a_handful_of_events_is_trained_on_all_the_same(tmp_path: Path) -> None:
+    store = store_of(tmp_path, ["a,x,1700000000", "a,y,1700000000", "b,x,1700000000"])
+    report = train(TrainRequest(store=store, out=tmp_path / "system", preparation=PLAIN))
+    assert report.chosen.model == "popularity"
+    assert "Too little data" in report.notes[0]
+    page = report.page.read_text("utf-8")
+    assert "Too little data" in page
+    system = load_system(tmp_path / "system")
+    assert system.manifest.metrics["test"] is None
+    screen = Console(file=io.StringIO(), width=120)
+    leaderboard(report.board, screen)
+    choice(report.board, screen)
+
+
+def test_one_model_is_tested_against_popularity_and_published_whatever_its_figures(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = [f"u{rng.integers(25)},i{int(rng.zipf(1.6)) % 30},{1_700_000_000 + 900 * row}" for row in range(500)]
+    store, out = store_of(tmp_path, lines), tmp_path / "system"
+    steps: list[str] = []
+    request = TrainRequest(store=store, out=out, model="ease", preparation=PLAIN, announce=steps.append)
+    report = train(request)
+    assert {row.model for row in report.board.rows} == {"ease", "popularity"}
+    assert report.chosen.model == "ease" == report.board.chosen
+    version, manifest = current(out), load_system(out).manifest
+    assert manifest.components["main"]["model"] == "ease"
+    assert set(manifest.metrics["test"]) == set(manifest.metrics["validation"])
+    tested = report.board.main.metrics["ndcg@10"]
+    assert manifest.metrics["test"]["ndcg@10"]["mean"] == tested.mean
+    assert json.loads((version / "leaderboard.json").read_text("utf-8"))["chosen"] == "ease"
+    assert "<svg" in report.page.read_text("utf-8")
+    assert steps[-1] == "ease, refitting on everything"
+    report.page.write_text("changed")
+    with pytest.raises(ArtifactError, match=r"report\.html"):
+        verify(version, manifest)
+    with pytest.raises(ConfigError, match="--model"):
+        train(replace(request, model=None, settings={"l2": 3.0}))
+
+
+def test_a_terminal_shows_a_bar_for_the_training_and_a_file_one_line() -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=120)
+    plain = Console(file=io.StringIO(), width=120)
+    for console in (terminal, plain):
+        with Bars(console) as bars:
+            bars.begin("attentive, choosing settings")
+            bars.batch(1, 4, 0.75)
+            bars.epoch(1, 20, {"loss": 0.5, "validation": 0.125})
+            bars.batch(4, 4, 0.25)
+            bars.begin("ease, choosing settings")
+    shown, written = (console.file.getvalue() for console in (terminal, plain))  # type: ignore[attr-defined]
+    for part in ("attentive, choosing settings", "epoch 1/20", "loss 0.5000", "validation 0.1250"):
+        assert part in shown
+    assert written == "attentive, choosing settings\nease, choosing settings\n"
