@@ -1,5 +1,8 @@
 """What a running system promises about its lists, its reasons and its log."""
 
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from zhiyin.app.service import EventsRefusedError, RecommendRequest, Service
-from zhiyin.core.catalog import Catalog
+from zhiyin.core.catalog import Catalog, Users
+from zhiyin.core.dataset import FeatureColumn
 from zhiyin.core.errors import InputError, NotFoundError
 from zhiyin.core.events import Events
 from zhiyin.core.results import Recommendations
@@ -244,6 +248,43 @@ def test_lists_follow_the_shop_without_training_again(kind: str, tmp_path: Path)
     for served in service.recommend_many(["ann", "nobody"], n=100):
         assert not {"moon", "dune"} & set(ids(served))
     stores.close()
+
+
+def test_a_store_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'shop.db'}"
+    open_stores(url).close()
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection, connection:
+        connection.execute("DROP TABLE catalog_revisions")
+        connection.execute("DELETE FROM schema_version WHERE version > 1")
+    stores = open_stores(url)
+    service = Service(films_system(), stores, clock=lambda: NOW)
+    stores.catalog.upsert(Catalog.build(item_id=["alien"], available=[False]))
+    assert "alien" not in ids(service.recommend(RecommendRequest("nobody", n=100)))
+    stores.close()
+
+
+def test_a_shop_of_another_tenant_changes_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'shop.db'}"
+    ours, theirs = open_stores(url), open_stores(url, "theirs")
+    service = Service(films_system(), ours, clock=lambda: NOW)
+    state = service.slot.state
+    theirs.catalog.upsert(Catalog.build(item_id=["alien"], available=[False]))
+    theirs.users.upsert(Users.build(user_id=["ann"], attributes={"city": ["Wien"]}))
+    assert "alien" in ids(service.recommend(RecommendRequest("nobody", n=100)))
+    assert service.slot.state is state
+    assert (ours.users.attributes("ann"), theirs.users.attributes("ann")) == ({}, {"city": "Wien"})
+    ours.close()
+    theirs.close()
+
+
+def test_a_system_without_user_columns_reads_no_attributes(stores: MemoryStores) -> None:
+    stores.users.upsert(Users.build(user_id=["ann"], attributes={"city": ["Wien"]}))
+    system = films_system()
+    assert system.query(stores.events.history("ann", 9), NOW, stores.users.attributes("ann")).user_features is None
+    columns = (FeatureColumn("city", "Wien"), FeatureColumn("age", mean=30.0, spread=10.0))
+    told = replace(system, user_columns=columns).query(Events.empty(), NOW, {"city": "Wien", "age": "45", "shoe": "41"})
+    assert told.user_features is not None
+    assert told.user_features.tolist() == [1.0, 1.5]
 
 
 def test_the_catalogue_is_read_again_only_after_a_change(stores: MemoryStores) -> None:
