@@ -529,7 +529,7 @@ def test_a_model_that_reads_the_person_does_worse_on_other_users_histories() -> 
         swapped(holdout_of([rows(0)], [rows(1)]))
     page = render_report(board, DataProfile({}, np.empty(0, np.int64), np.empty(0, np.int64)))
     assert "50 of 50" in page
-    assert "others' histories" in page
+    assert "from others' histories" in page
 
 
 def test_a_leaderboard_is_read_back_as_it_was_written() -> None:
