@@ -162,6 +162,7 @@ BROKEN = {
     "u,i,1": "too-few-fields",
     "u,i,1,1700000000,9": "too-many-fields",
     "u\x1b[2J,i,1,1700000000": "control-character",
+    "u,i\x9b2J,1,1700000000": "control-character",
     "u,i,many,1700000000": "bad-value",
     "u,i,nan,1700000000": "not-finite",
     "u,i,-inf,1700000000": "not-finite",

@@ -8,7 +8,7 @@ from zhiyin.events.times import EARLIEST_MS, LATEST_MS, parse_times
 
 ID_CHARACTERS = 1024
 EVENT_CHARACTERS = 64
-_CONTROL = r"[\x00-\x1f\x7f]"
+_CONTROL = r"\p{Cc}"
 _MISSING = ("", "nan", "null", "none", "\\n", "n/a", "<na>")
 
 _KINDS = {
