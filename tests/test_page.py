@@ -194,6 +194,17 @@ def test_small_screens_hold_everything_without_scrolling_sideways(page: Page, ke
     keep("shelves-small")
 
 
+def test_shelves_that_do_not_come_can_be_asked_for_again(page: Page) -> None:
+    page.evaluate("() => { window.kept = window.fetch; window.fetch = () => Promise.reject(new TypeError('gone')); }")
+    page.get_by_role("button", name="ann").click()
+    expect(page.get_by_text("That did not work: the server does not answer")).to_be_visible()
+    expect(page.get_by_role("heading", name="Lately")).to_be_hidden()
+    page.evaluate("() => { window.fetch = window.kept; }")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("heading", name="For you")).to_be_visible()
+    expect(page.get_by_role("heading", name="Lately")).to_be_visible()
+
+
 def test_the_person_is_told_when_the_server_refuses(page: Page) -> None:
     page.get_by_role("button", name="ann").click()
     expect(page.get_by_role("heading", name="For you")).to_be_visible()

@@ -280,7 +280,7 @@ async function enter(user, visitor = false) {
     await loadRoom();
     announce(t("loaded", { name: personName() }));
   } catch (error) {
-    $("shelves").replaceChildren(element("div", { class: "empty" },
+    $("shelves").replaceChildren(element("div", { class: "panel trouble" },
       element("p", {}, t("failed", { error: error.message })),
       element("button", { type: "button", class: "button", onclick: () => enter(user, visitor) }, t("retry"))));
   }
@@ -333,7 +333,7 @@ function drawPicks() {
       type: "button", class: "pick", "data-item": item.item_id, "aria-pressed": String(state.picks.has(item.item_id)),
       onclick: () => togglePick(item),
     }, cover(item), element("span", { class: "pick-title" }, item.title))));
-  if (!shown.length) $("picks").replaceChildren(remark("p", "noItems"));
+  if (!choices.length) $("picks").append(remark("p", "noItems"));
   $("picked").textContent = chosen.length ? t("picked", { n: chosen.length }) : "";
   $("start").disabled = !chosen.length;
 }
