@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from zhiyin.app.loading import load_system
 from zhiyin.app.service import Service
@@ -31,7 +32,9 @@ def recommend_batch(request: BatchRequest) -> Sequence[Recommendations]:
     stores = open_stores(request.store)
     try:
         service = Service(load_system(request.artifact), stores)
-        return service.recommend_many(request.users, request.n, request.keep_seen)
+        # One user's sums are small: threads inside them would spend their time waiting for each other.
+        with threadpool_limits(1):
+            return service.recommend_many(request.users, request.n, request.keep_seen)
     finally:
         stores.close()
 
