@@ -31,6 +31,8 @@ from zhiyin.evaluation.report import profile_of, render_report
 
 FALLBACK = BASELINE
 REPORT, BOARD = "report.html", "leaderboard.json"
+CHECKPOINTS = "checkpoints"
+"""Folder of trainings that may be interrupted; what a kill left is found there until the system is published."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ def train(request: TrainRequest) -> TrainReport:
     fallback = make_model(FALLBACK, popular)
     fallback.fit(data, comparing.selection(FALLBACK).run())
     manifest = _publish(request, data, comparison, {"main": main, "fallback": fallback})
+    for kept in (request.out / CHECKPOINTS).glob("**/checkpoint.*"):
+        kept.unlink()
     return TrainReport(
         comparison.trials,
         chosen,
@@ -105,7 +109,7 @@ def _comparing(request: TrainRequest) -> ComparisonRequest:
         settings=dict.fromkeys(asked, request.settings),
         only=request.model,
         seed=request.seed,
-        checkpoints=request.out / "checkpoints",
+        checkpoints=request.out / CHECKPOINTS,
         people=people_of(request.store),
         progress=request.progress,
         announce=request.announce,
