@@ -41,12 +41,14 @@ class Objective:
     """What a gradient model is trained for; every loss reduces to one number a user.
 
     loss: "mse" | "bce" | "bpr" | "cross-entropy". negatives: sampled items a position, 0 scores every item.
-    log_q: correct sampled logits by the log of the sampling probability.
+    log_q: correct sampled logits by the log of the sampling probability. weigh: "users" takes the mean over a user's
+    positions; "events" their sum over the mean number of positions, so that all positions count alike.
     """
 
     loss: Literal["mse", "bce", "bpr", "cross-entropy"]
     negatives: int = 0
     log_q: bool = False
+    weigh: Literal["users", "events"] = "users"
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Schedule:
 class Outputs:
     """A batch scored. Tensors (torch): `owner` (p,) the place of each position's user in the batch.
 
-    mse: scores (p,) against target (p,) floats. Full scoring: scores (p, n_items) against target (p,) rows.
+    mse: scores (p,) against target (p,) floats. Full scoring: scores (p, n_items) against target (p,) rows, or
+    (p, n_items) shares that add up to 1.
     Sampled: scores (p, 1 + negatives), the positive first; target is all zeros.
     """
 
@@ -78,9 +81,13 @@ class Outputs:
 
 @runtime_checkable
 class TrainingTask(Protocol):
-    """What a gradient model hands to a trainer, which knows nothing of the model."""
+    """What a gradient model hands to a trainer, which knows nothing of the model.
+
+    settings: those of the model, which tell one interrupted training from another.
+    """
 
     module: Any
+    settings: Mapping[str, Any]
     objective: Objective
     schedule: Schedule
     users: IntVector
@@ -168,6 +175,13 @@ class RatingModel(Protocol):
     def predict_ratings(self, queries: Sequence[Query], candidates: Candidates) -> FloatMatrix:
         """(queries, candidates) expected ratings, within the data's scale."""
         ...
+
+
+@runtime_checkable
+class RankingTwin(Protocol):
+    """rating_mode: the registered name of the model that predicts ratings as this one ranks."""
+
+    rating_mode: ClassVar[str]
 
 
 @runtime_checkable

@@ -1,11 +1,11 @@
 """The user's attention on their own history (after NAIS, He et al., 2018, and the attentive model of the docs).
 
-With H the history without the target, u the mean of its value vectors and a the age of an event in it:
+With H the history, u the mean of its value vectors and a the age of an event in it:
 
     weight_j = softmax over j in H of (u . k_j + b + bias_a)        the stated nonlinearity is the softmax
     score_i  = bias_i + p_i . sum_j weight_j v_j
 
-Each event's share of a score, weight_j p_i . v_j, is exact.
+Each event's share of a score, weight_j p_i . v_j, is exact. The model for ratings is `attentive_ratings`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,57 +13,45 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
-from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
+from zhiyin.core.arrays import IntVector
 from zhiyin.core.dataset import Dataset, Query
-from zhiyin.core.errors import ArtifactError
-from zhiyin.core.histories import Histories
-from zhiyin.core.models import Candidates, FitReport, Objective, Outputs, Parameters, Run, Schedule, gather
+from zhiyin.core.models import Objective, Outputs, Run
 from zhiyin.core.results import Contributions
-from zhiyin.models.inputs import prior_shift
+from zhiyin.models.neural import NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
 from zhiyin.models.sequences import liked, pad
 
-SCORING_BATCH = 256
 
+class AttentiveConfig(NextItemConfig):
+    """cuts: places in each history at which one step asks what comes after. targets: later events asked about at once.
 
-class AttentiveConfig(BaseModel):
-    """targets: events of each user asked about in one step, each from the events before it.
-
-    half_life_days: scores count on the popularity of now, fading at this rate, in place of that of the whole period.
+    horizon: they are drawn from that many events after the cut, None from all of them.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dim: int = Field(default=64, ge=2)
-    length: int = Field(default=50, ge=1)
-    targets: int = Field(default=16, ge=1)
-    dropout: float = Field(default=0.3, ge=0, lt=1)
-    half_life_days: float | None = Field(default=None, gt=0)
-    epochs: int = Field(default=60, ge=1)
-    batch_users: int = Field(default=32, ge=1)
-    learning_rate: float = Field(default=3e-3, gt=0)
-    weight_decay: float = Field(default=1e-3, ge=0)
-    patience: int = Field(default=6, ge=0)
+    cuts: int = Field(default=4, ge=1)
+    targets: int = Field(default=8, ge=1)
+    horizon: int | None = Field(default=None, ge=1)
 
 
-class Network(nn.Module):
+class Network(NextItemNetwork):
     """Row n of the history tables pads a history and is masked."""
 
     def __init__(self, config: AttentiveConfig, n_items: int) -> None:
-        super().__init__()
-        self.n_items = n_items
+        super().__init__(n_items)
         self.keys = nn.Embedding(n_items + 1, config.dim)
         self.values = nn.Embedding(n_items + 1, config.dim)
         self.targets = nn.Embedding(n_items, config.dim)
-        self.item_bias = nn.Parameter(torch.zeros(n_items))
-        self.shift = nn.Buffer(torch.zeros(n_items))
         self.attention_bias = nn.Parameter(torch.zeros(1))
         self.age_bias = nn.Parameter(torch.zeros(config.length))
         self.drop = nn.Dropout(config.dropout)
         for table in (self.keys, self.values, self.targets):
             nn.init.normal_(table.weight, std=0.05)
+
+    @property
+    def table(self) -> Tensor:
+        return self.targets.weight
 
     def attention(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Weights (n, length) and value vectors (n, length, dim) of histories `rows` (n, length), latest first."""
@@ -79,135 +67,77 @@ class Network(nn.Module):
         weights, values = self.attention(rows)
         return cast(Tensor, self.drop((weights[..., None] * values).sum(1)))
 
-    def scores(self, users: Tensor) -> Tensor:
-        return users @ self.targets.weight.T + self.item_bias
+    def read(self, sequences: Sequence[IntVector]) -> Tensor:
+        return self.forward(latest_first(sequences, self.n_items))
 
 
-class Task:
-    """Ask about some events of each user, each from the events before it, so no target is its own evidence."""
+class Task(NextItemTask[Network]):
+    """Ask at some places of each history what the user goes on to, from the events before, never from the target."""
 
-    def __init__(self, model: "Attentive", histories: Histories, run: Run, n_items: int) -> None:
-        config = model.config
-        self.module = model.network
-        self.histories, self.config, self.device = histories, config, run.device
-        self.objective = Objective("cross-entropy")
-        self.schedule = Schedule(
-            epochs=config.epochs,
-            batch_users=config.batch_users,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            patience=config.patience if run.validate is not None else 0,
-        )
-        self.users: IntVector = np.flatnonzero(histories.lengths > 1)
-        self.item_counts: FloatVector = np.bincount(histories.items, minlength=n_items).astype(np.float64) + 1e-3
-        self._model, self._validate, self._padding = model, run.validate, n_items
+    objective = Objective("cross-entropy")
 
-    def batch(self, users: IntVector, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        evidence, targets, owner = [], [], []
+    def batch(self, users: IntVector, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        n_items, evidence, targets, owner, times = self.module.n_items, [], [], [], []
+        read = np.zeros(n_items, np.bool_)
         for place, user in enumerate(users):
-            items = self.histories.items[self.histories.indptr[user] : self.histories.indptr[user + 1]]
-            asked = generator.choice(np.arange(1, len(items)), min(self.config.targets, len(items) - 1), replace=False)
-            for position in asked:
-                before = items[max(0, position - self.config.length) : position]
-                evidence.append(before[before != items[position]][::-1])
-                targets.append(items[position])
-                owner.append(place)
-        rows = pad(evidence, max(1, *map(len, evidence)), self._padding)
-        tensors = (torch.from_numpy(np.asarray(array, np.int64)) for array in (rows, targets, owner))
-        return cast(tuple[Tensor, Tensor, Tensor], tuple(tensor.to(self.device) for tensor in tensors))
+            first, end = self.histories.indptr[user : user + 2]
+            items = self.histories.items[first:end]
+            cuts = generator.choice(np.arange(1, len(items)), min(self.config.cuts, len(items) - 1), replace=False)
+            for cut in cuts:
+                before = items[max(0, cut - self.config.length) : cut]
+                after = items[cut : None if self.config.horizon is None else cut + self.config.horizon]
+                read[before] = True
+                after = after[~read[after]]
+                read[before] = False
+                if len(after):
+                    evidence.append(before)
+                    targets.append(generator.choice(after, min(self.config.targets, len(after)), replace=False))
+                    owner.append(place)
+                    times.append(self.histories.timestamps[first + cut])
+        shares = np.zeros((len(targets), n_items), np.float32)
+        for row, asked in enumerate(targets):
+            np.add.at(shares[row], asked, 1.0 / len(asked))
+        moments = self.moments.rows(np.array(times, np.int64))
+        rows = latest_first(evidence, n_items).to(self.device)
+        return rows, self.tensor(shares), self.tensor(np.array(owner, np.int64)), self.tensor(moments)
 
-    def outputs(self, batch: tuple[Tensor, Tensor, Tensor], negatives: Tensor | None) -> Outputs:
-        rows, target, owner = batch
-        return Outputs(self.module.scores(self.module(rows)), target, owner)
-
-    def validate(self) -> float | None:
-        if self._validate is None:
-            return None
-        self._model.settle()
-        return self._validate(self._model)
+    def outputs(self, batch: tuple[Tensor, Tensor, Tensor, Tensor], negatives: Tensor | None) -> Outputs:
+        rows, shares, owner, moments = batch
+        return Outputs(self.module.scores(self.module(rows), self.logs[moments]), shares, owner)
 
 
-class Attentive:
+class Attentive(NextItemModel[Network]):
     """Scores from the attention on the latest `length` liked items."""
 
     name: ClassVar[str] = "attentive"
+    rating_mode: ClassVar[str] = "attentive-ratings"
     Config: ClassVar[type[AttentiveConfig]] = AttentiveConfig
-    search: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"half_life_days": 7.0}, {"half_life_days": 60.0})
+    search: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"half_life_days": 3.0},
+        {"half_life_days": 30.0},
+        {"half_life_days": 3.0, "horizon": 1},
+    )
 
-    def __init__(self, config: AttentiveConfig) -> None:
-        self.config = config
-        self.network: Network = cast(Network, None)
-        self._frozen: Network | None = None
+    def build(self, n_items: int) -> Network:
+        return Network(self.config, n_items)
 
-    def fit(self, data: Dataset, run: Run) -> FitReport:
-        torch.manual_seed(run.seed)
-        histories = data.histories.keep(data.histories.weights > 0)
-        self.network = Network(self.config, len(data.items))
-        counts = np.bincount(histories.items, minlength=len(data.items)) + 1.0
-        with torch.no_grad():
-            self.network.item_bias.copy_(torch.from_numpy(np.log(counts / counts.sum())))
-            shift = prior_shift(histories, len(data.items), data.now, self.config.half_life_days)
-            self.network.shift.copy_(torch.from_numpy(shift))
-        report = run.trainer.run(Task(self, histories, run, len(data.items)), run)
-        self.settle()
-        return report
-
-    def settle(self) -> None:
-        """Scores come from a copy in float64: a list must not depend on who else is in the batch."""
-        frozen = Network(self.config, self.network.n_items).double()
-        frozen.load_state_dict(self.network.state_dict())
-        self._frozen = frozen.eval()
-
-    def query_vectors(self, queries: Sequence[Query]) -> FloatMatrix:
-        """(queries, dim + 1): what the history says and a one that takes the item bias along."""
-        network = self._network()
-        vectors = [np.zeros((0, self.config.dim))]
-        for start in range(0, len(queries), SCORING_BATCH):
-            asked = queries[start : start + SCORING_BATCH]
-            sequences = [q.history.items[liked(q, self.config.length, network.n_items)][::-1] for q in asked]
-            rows = torch.from_numpy(pad(sequences, max(1, *map(len, sequences)), network.n_items))
-            with torch.inference_mode():
-                vectors.append(network(rows).numpy())
-        users = np.concatenate(vectors)
-        return np.concatenate([users, np.ones((len(users), 1))], axis=1)
-
-    def item_vectors(self) -> FloatMatrix:
-        network = self._network()
-        bias = (network.item_bias.detach() + network.shift).numpy()
-        return np.concatenate([network.targets.weight.detach().numpy(), bias[:, None]], axis=1)
-
-    def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
-        return gather(self.query_vectors(queries) @ self.item_vectors().T, candidates)
+    def task(self, network: Network, data: Dataset, run: Run) -> Task:
+        return Task(self, network, data, run, least=2)
 
     def contributions(self, query: Query, items: IntVector) -> Contributions:
-        """Exact: the score is the item's bias plus the weighted products of the events the attention reads."""
-        network = self._network()
-        base = (network.item_bias.detach() + network.shift).numpy()[items]
+        """Exact: the score is the item's base plus the weighted products of the events the attention reads."""
+        network = self.network
         parts = np.zeros((len(items), len(query.history)))
-        read = liked(query, self.config.length, network.n_items)[::-1]
+        read = liked(query, self.config.length, network.n_items)
         if len(read):
-            rows = torch.from_numpy(np.ascontiguousarray(query.history.items[read])[None])
             with torch.inference_mode():
-                weights, values = network.attention(rows)
+                weights, values = network.attention(latest_first([query.history.items[read]], network.n_items))
             shares = (weights[0, :, None] * values[0]).numpy()
-            parts[:, read] = network.targets.weight.detach().numpy()[items] @ shares.T
-        return Contributions(base, parts)
+            parts[:, read[::-1]] = network.table.numpy()[items] @ shares.T
+        return Contributions(self.base()[items], parts)
 
-    def parameters(self) -> Parameters:
-        return {name: value.detach().float().cpu().numpy() for name, value in self._network().state_dict().items()}
 
-    def load_parameters(self, parameters: Parameters) -> None:
-        try:
-            network = Network(self.config, len(parameters["item_bias"]))
-            network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in parameters.items()})
-        except (KeyError, RuntimeError) as error:
-            raise ArtifactError(
-                "attentive: these parameters are of another model or version; train it again"
-            ) from error
-        self.network = network
-        self.settle()
-
-    def _network(self) -> Network:
-        if self._frozen is None:
-            raise ArtifactError("attentive: not fitted yet; fit it or load parameters first")
-        return self._frozen
+def latest_first(sequences: Sequence[IntVector], padding: int) -> Tensor:
+    """(n, longest) rows of items, the latest first, so that an age is a column."""
+    width = max([1, *map(len, sequences)])
+    return torch.from_numpy(pad([sequence[::-1] for sequence in sequences], width, padding))

@@ -9,7 +9,7 @@ from scipy import sparse
 from zhiyin.core.arrays import FloatVector, IntVector
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.events import MISSING_TIME
-from zhiyin.core.histories import Histories, History
+from zhiyin.core.histories import History
 
 Sparse: TypeAlias = Any
 """A compressed sparse row matrix."""
@@ -53,25 +53,6 @@ def evidence(
     value = np.ones(len(items)) if binary else net
     shares = np.divide(likes, liked, out=np.zeros(len(items)), where=(liked > 0) & (net > 0))
     return items, value * shares * decay(history.timestamps, None, half_life_days)
-
-
-PSEUDO_EVENTS = 100.0
-"""Events of the whole period that stand behind the recent ones, so that an item without any keeps a finite log."""
-
-
-def prior_shift(histories: Histories, n_items: int, now: int, half_life_days: float | None) -> FloatVector:
-    """(n_items,) log of today's share of an item over its share in the whole period; zeros for None.
-
-    A model trained on all events has learned p(item) of the whole period; by Bayes' rule, adding this to its logits
-    puts the popularity of `now` in its place.
-    """
-    if half_life_days is None:
-        return np.zeros(n_items)
-    whole = np.bincount(histories.items, minlength=n_items) + 1.0
-    whole /= whole.sum()
-    recent = np.bincount(histories.items, decay(histories.timestamps, now, half_life_days), minlength=n_items)
-    shift: FloatVector = np.log((recent + PSEUDO_EVENTS * whole) / (recent.sum() + PSEUDO_EVENTS)) - np.log(whole)
-    return shift
 
 
 def query_rows(

@@ -26,6 +26,7 @@ class Popularity(StoredModel):
     arrays: ClassVar[frozenset[str]] = frozenset({"popularity"})
     search: ClassVar[tuple[dict[str, Any], ...]] = (
         {"half_life_days": None},
+        {"half_life_days": 3.0},
         {"half_life_days": 7.0},
         {"half_life_days": 30.0},
         {"half_life_days": 180.0},

@@ -6,7 +6,6 @@ import numpy as np
 
 from zhiyin.core.arrays import IntMatrix, IntVector
 from zhiyin.core.dataset import Query
-from zhiyin.core.histories import Histories
 
 
 def liked(query: Query, length: int, n_items: int) -> IntVector:
@@ -22,11 +21,3 @@ def pad(sequences: Sequence[IntVector], width: int, padding: int) -> IntMatrix:
     for row, sequence in enumerate(sequences):
         rows[row, : len(sequence)] = sequence
     return rows
-
-
-def latest(histories: Histories, users: IntVector, length: int) -> list[IntVector]:
-    """Each user's latest `length` items."""
-    return [
-        histories.items[max(histories.indptr[u], histories.indptr[u + 1] - length) : histories.indptr[u + 1]]
-        for u in users
-    ]

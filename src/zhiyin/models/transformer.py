@@ -6,41 +6,26 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
-from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
-from zhiyin.core.dataset import Dataset, Query
-from zhiyin.core.errors import ArtifactError
-from zhiyin.core.histories import Histories
-from zhiyin.core.models import Candidates, FitReport, Objective, Outputs, Parameters, Run, Schedule, gather
-from zhiyin.models.inputs import prior_shift
-from zhiyin.models.sequences import latest, liked, pad
+from zhiyin.core.arrays import IntMatrix, IntVector
+from zhiyin.core.dataset import Dataset
+from zhiyin.core.models import Objective, Outputs, Run
+from zhiyin.models.neural import NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
+from zhiyin.models.sequences import pad
 
-SCORING_BATCH = 256
 IGNORED = -100
 
 
-class TransformerConfig(BaseModel):
-    """negatives: 0 scores every item in the loss, otherwise that many sampled by popularity and log-Q corrected.
+class TransformerConfig(NextItemConfig):
+    """negatives: 0 scores every item in the loss, otherwise that many sampled by popularity and log-Q corrected."""
 
-    half_life_days: scores count on the popularity of now, fading at this rate, in place of that of the whole period.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dim: int = Field(default=64, ge=4)
     layers: int = Field(default=2, ge=1)
     heads: int = Field(default=2, ge=1)
-    length: int = Field(default=100, ge=1)
-    dropout: float = Field(default=0.3, ge=0, lt=1)
-    half_life_days: float | None = Field(default=None, gt=0)
     negatives: int = Field(default=0, ge=0)
-    epochs: int = Field(default=60, ge=1)
     batch_users: int = Field(default=64, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
-    patience: int = Field(default=6, ge=0)
 
 
 class Block(nn.Module):
@@ -69,21 +54,22 @@ class Block(nn.Module):
         return cast(Tensor, states + self.drop(self.narrow(F.gelu(self.widen(self.feed_norm(states))))))
 
 
-class Network(nn.Module):
+class Network(NextItemNetwork):
     """Rows 0 .. n-1 of `items` are items, row n starts every history and row n + 1 pads it."""
 
     def __init__(self, config: TransformerConfig, n_items: int) -> None:
-        super().__init__()
-        self.n_items = n_items
+        super().__init__(n_items)
         self.items = nn.Embedding(n_items + 2, config.dim)
         self.positions = nn.Embedding(config.length + 1, config.dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
-        self.bias = nn.Parameter(torch.zeros(n_items))
-        self.shift = nn.Buffer(torch.zeros(n_items))
         self.drop = nn.Dropout(config.dropout)
         nn.init.normal_(self.items.weight, std=0.02)
         nn.init.normal_(self.positions.weight, std=0.02)
+
+    @property
+    def table(self) -> Tensor:
+        return self.items.weight[: self.n_items]
 
     def forward(self, rows: Tensor) -> Tensor:
         """(n, length, dim) states after each position of `rows` (n, length)."""
@@ -93,127 +79,66 @@ class Network(nn.Module):
             states = block(states)
         return cast(Tensor, self.norm(states))
 
-    def scores(self, states: Tensor, rows: Tensor | None = None) -> Tensor:
-        """States against all items, or against the given rows."""
-        if rows is None:
-            return states @ self.items.weight[: self.n_items].T + self.bias
-        return cast(Tensor, states @ self.items(rows).T + self.bias[rows])
+    def read(self, sequences: Sequence[IntVector]) -> Tensor:
+        rows = torch.from_numpy(begun(sequences, self.n_items))
+        return cast(Tensor, self(rows)[torch.arange(len(sequences)), torch.tensor([len(s) for s in sequences])])
+
+    def sampled(self, states: Tensor, rows: Tensor, moments: Tensor) -> Tensor:
+        """Scores (n, k) of the items `rows` (n, k), whose log popularity is `moments` (n, k)."""
+        products = (states[:, None] * self.items(rows)).sum(2)
+        return cast(Tensor, products + self.item_bias[rows] + self.trust * moments)
 
 
-class Task:
+class Task(NextItemTask[Network]):
     """Predict every next item of every user's latest events."""
 
-    def __init__(self, model: "Transformer", histories: Histories, run: Run, n_items: int) -> None:
-        config = model.config
-        self.module = model.network
-        self.histories = histories
-        self.n_items, self.length, self.device = n_items, config.length, run.device
-        self.objective = Objective("cross-entropy", config.negatives, log_q=config.negatives > 0)
-        self.schedule = Schedule(
-            epochs=config.epochs,
-            batch_users=config.batch_users,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            patience=config.patience if run.validate is not None else 0,
-        )
-        self.users: IntVector = np.flatnonzero(histories.lengths > 0)
-        self.item_counts: FloatVector = np.bincount(histories.items, minlength=n_items).astype(np.float64) + 1e-3
-        self._model, self._validate = model, run.validate
+    def __init__(self, model: "Transformer", network: Network, data: Dataset, run: Run) -> None:
+        super().__init__(model, network, data, run, least=1)
+        negatives = model.config.negatives
+        self.objective = Objective("cross-entropy", negatives, log_q=negatives > 0)
 
-    def batch(self, users: IntVector, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-        sequences = latest(self.histories, users, self.length)
+    def batch(self, users: IntVector, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        spans = [slice(max(a, b - self.config.length), b) for a, b in zip(*self._bounds(users), strict=True)]
+        sequences = [self.histories.items[span] for span in spans]
         width = max(map(len, sequences))
-        start = np.full((len(users), 1), self.n_items)
-        inputs = np.concatenate([start, pad([s[:-1] for s in sequences], width - 1, self.n_items + 1)], axis=1)
-        targets = pad(sequences, width, IGNORED)
-        return torch.from_numpy(inputs).to(self.device), torch.from_numpy(targets).to(self.device)
+        moments = pad([self.moments.rows(self.histories.timestamps[span]) for span in spans], width, 0)
+        inputs = begun([sequence[:-1] for sequence in sequences], self.module.n_items)
+        return self.tensor(inputs), self.tensor(pad(sequences, width, IGNORED)), self.tensor(moments)
 
-    def outputs(self, batch: tuple[Tensor, Tensor], negatives: Tensor | None) -> Outputs:
-        inputs, targets = batch
+    def outputs(self, batch: tuple[Tensor, Tensor, Tensor], negatives: Tensor | None) -> Outputs:
+        inputs, targets, moments = batch
         asked = targets != IGNORED
-        states = self.module(inputs)[asked]
+        states, target, moment = self.module(inputs)[asked], targets[asked], moments[asked]
         owner = asked.nonzero()[:, 0]
-        target = targets[asked]
         if negatives is None:
-            return Outputs(self.module.scores(states), target, owner)
-        positive = (states * self.module.items(target)).sum(1) + self.module.bias[target]
-        sampled = self.module.scores(states, negatives).masked_fill(negatives == target[:, None], -1e9)
-        return Outputs(torch.cat([positive[:, None], sampled], 1), torch.zeros_like(target), owner)
+            return Outputs(self.module.scores(states, self.logs[moment]), target, owner)
+        rows = torch.cat([target[:, None], negatives.expand(len(target), -1)], 1)
+        scores = self.module.sampled(states, rows, self.logs[moment[:, None], rows])
+        accidental = (rows == target[:, None]).index_fill(
+            1, torch.zeros(1, dtype=torch.long, device=rows.device), False
+        )
+        return Outputs(scores.masked_fill(accidental, -1e9), torch.zeros_like(target), owner)
 
-    def validate(self) -> float | None:
-        if self._validate is None:
-            return None
-        self._model.settle()
-        return self._validate(self._model)
+    def _bounds(self, users: IntVector) -> tuple[list[int], list[int]]:
+        return self.histories.indptr[users].tolist(), self.histories.indptr[users + 1].tolist()
 
 
-class Transformer:
+class Transformer(NextItemModel[Network]):
     """Next-item scores from the latest `length` liked items; repeats and order count."""
 
     name: ClassVar[str] = "transformer"
     Config: ClassVar[type[TransformerConfig]] = TransformerConfig
-    search: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"half_life_days": 7.0})
+    search: ClassVar[tuple[Mapping[str, Any], ...]] = ({"half_life_days": 3.0}, {"half_life_days": 30.0})
 
-    def __init__(self, config: TransformerConfig) -> None:
-        self.config = config
-        self.network: Network = cast(Network, None)
-        self._frozen: Network | None = None
+    def build(self, n_items: int) -> Network:
+        return Network(self.config, n_items)
 
-    def fit(self, data: Dataset, run: Run) -> FitReport:
-        torch.manual_seed(run.seed)
-        histories = data.histories.keep(data.histories.weights > 0)
-        self.network = Network(self.config, len(data.items))
-        shift = prior_shift(histories, len(data.items), data.now, self.config.half_life_days)
-        self.network.shift.copy_(torch.from_numpy(shift))
-        report = run.trainer.run(Task(self, histories, run, len(data.items)), run)
-        self.settle()
-        return report
+    def task(self, network: Network, data: Dataset, run: Run) -> Task:
+        return Task(self, network, data, run)
 
-    def settle(self) -> None:
-        """Scores come from a copy in float64: a list must not depend on who else is in the batch."""
-        frozen = Network(self.config, self.network.n_items).double()
-        frozen.load_state_dict(self.network.state_dict())
-        self._frozen = frozen.eval()
 
-    def query_vectors(self, queries: Sequence[Query]) -> FloatMatrix:
-        """(queries, dim + 1): the last state and a one that takes the item bias along."""
-        network = self._network()
-        vectors = [np.zeros((0, self.config.dim))]
-        for start in range(0, len(queries), SCORING_BATCH):
-            asked = queries[start : start + SCORING_BATCH]
-            sequences = [q.history.items[liked(q, self.config.length, network.n_items)] for q in asked]
-            width = max(map(len, sequences))
-            begin = np.full((len(sequences), 1), network.n_items)
-            rows = torch.from_numpy(np.concatenate([begin, pad(sequences, width, network.n_items + 1)], axis=1))
-            with torch.inference_mode():
-                states = network(rows)[torch.arange(len(sequences)), torch.tensor([len(s) for s in sequences])]
-            vectors.append(states.numpy())
-        states = np.concatenate(vectors)
-        return np.concatenate([states, np.ones((len(states), 1))], axis=1)
-
-    def item_vectors(self) -> FloatMatrix:
-        network = self._network()
-        weight = network.items.weight.detach()[: network.n_items].numpy()
-        return np.concatenate([weight, (network.bias.detach() + network.shift).numpy()[:, None]], axis=1)
-
-    def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
-        return gather(self.query_vectors(queries) @ self.item_vectors().T, candidates)
-
-    def parameters(self) -> Parameters:
-        return {name: value.detach().float().cpu().numpy() for name, value in self._network().state_dict().items()}
-
-    def load_parameters(self, parameters: Parameters) -> None:
-        try:
-            network = Network(self.config, len(parameters["bias"]))
-            network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in parameters.items()})
-        except (KeyError, RuntimeError) as error:
-            raise ArtifactError(
-                "transformer: these parameters are of another model or version; train it again"
-            ) from error
-        self.network = network
-        self.settle()
-
-    def _network(self) -> Network:
-        if self._frozen is None:
-            raise ArtifactError("transformer: not fitted yet; fit it or load parameters first")
-        return self._frozen
+def begun(sequences: Sequence[IntVector], n_items: int) -> IntMatrix:
+    """(n, 1 + longest): each history behind the row that starts it."""
+    width = max([0, *map(len, sequences)])
+    start = np.full((len(sequences), 1), n_items)
+    return np.concatenate([start, pad(sequences, width, n_items + 1)], axis=1)

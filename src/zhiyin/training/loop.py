@@ -141,13 +141,15 @@ def _losses(task: TrainingTask, users: IntVector, generator: np.random.Generator
             # Sampled in proportion to popularity, so popular items are corrected for (Bengio & Senecal, 2008).
             correction = torch.from_numpy(np.log(probability[rows] * objective.negatives)).to(outputs.scores)
             outputs.scores[:, 1:] -= correction
-    losses = per_user(LOSSES[objective.loss](outputs), outputs.owner, len(users))
+    weigh = float(task.item_counts.sum()) / len(task.users) if objective.weigh == "events" else None
+    losses = per_user(LOSSES[objective.loss](outputs), outputs.owner, len(users), weigh)
     return losses if outputs.regulariser is None else losses + outputs.regulariser
 
 
 def _identity(task: TrainingTask, run: Run) -> str:
-    """sha256 of a training before its first step; the starting state tells settings apart that shapes do not."""
-    digest = hashlib.sha256(repr((task.module, task.objective, task.schedule, run.seed, len(task.users))).encode())
+    """sha256 of a training before its first step."""
+    told = (task.module, task.settings, task.objective, task.schedule, run.seed, len(task.users))
+    digest = hashlib.sha256(repr(told).encode())
     for name, value in task.module.state_dict().items():
         digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
     digest.update(np.ascontiguousarray(task.item_counts).tobytes())

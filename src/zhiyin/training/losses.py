@@ -38,8 +38,9 @@ LOSSES: dict[str, Callable[[Outputs], Tensor]] = {
 }
 
 
-def per_user(losses: Tensor, owner: Tensor, users: int) -> Tensor:
-    """(users,) the mean loss of each user's positions."""
+def per_user(losses: Tensor, owner: Tensor, users: int, mean_positions: float | None = None) -> Tensor:
+    """(users,) the mean loss of each user's positions, or their sum over `mean_positions`."""
     sums = torch.zeros(users, dtype=losses.dtype, device=losses.device).index_add_(0, owner, losses)
-    counts = torch.bincount(owner, minlength=users).clamp(min=1)
-    return sums / counts
+    if mean_positions is not None:
+        return sums / mean_positions
+    return sums / torch.bincount(owner, minlength=users).clamp(min=1)

@@ -1,0 +1,226 @@
+"""What gradient models share: settings, the task that a trainer is handed, parameters in and out, vectors."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
+from zhiyin.core.dataset import Dataset, Query
+from zhiyin.core.errors import ArtifactError
+from zhiyin.core.histories import Histories
+from zhiyin.core.models import (
+    Candidates,
+    FitReport,
+    Objective,
+    Outputs,
+    Parameters,
+    Run,
+    Schedule,
+    TrainingTask,
+    gather,
+)
+from zhiyin.models.moments import Moments
+from zhiyin.models.sequences import liked
+from zhiyin.models.stored import ModelConfig
+
+SCORING_BATCH = 256
+
+
+class NeuralConfig(ModelConfig):
+    """dim: of item vectors. length: latest events of a history that are read. patience: epochs without a better
+
+    validation figure after which training stops; where nothing validates, all epochs are trained.
+    """
+
+    dim: int = Field(default=64, ge=2)
+    length: int = Field(default=100, ge=1)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    epochs: int = Field(default=60, ge=1)
+    batch_users: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-3, ge=0)
+    patience: int = Field(default=6, ge=0)
+
+
+class NextItemConfig(NeuralConfig):
+    """half_life_days: at which the popularity fades that scores count on; None takes that of the whole period."""
+
+    half_life_days: float | None = Field(default=3.0, gt=0)
+
+
+class ItemNetwork(nn.Module):
+    """A network over the rows of `n_items` items."""
+
+    def __init__(self, n_items: int) -> None:
+        super().__init__()
+        self.n_items = n_items
+        self.item_bias = nn.Parameter(torch.zeros(n_items))
+
+
+class NextItemNetwork(ItemNetwork, ABC):
+    """score_i = state . table_i + item_bias_i + trust * log popularity_i of the moment."""
+
+    def __init__(self, n_items: int) -> None:
+        super().__init__(n_items)
+        self.trust = nn.Parameter(torch.ones(1))
+        self.moment = nn.Buffer(torch.zeros(n_items))
+
+    @property
+    @abstractmethod
+    def table(self) -> Tensor:
+        """(n_items, dim) vectors of items as what may come next."""
+
+    @abstractmethod
+    def read(self, sequences: Sequence[IntVector]) -> Tensor:
+        """(n, dim) states after histories of items, oldest first."""
+
+    def scores(self, states: Tensor, moments: Tensor) -> Tensor:
+        """(n, n_items) of states (n, dim) when popularity is `moments` (n, n_items)."""
+        return states @ self.table.T + self.item_bias + self.trust * moments
+
+
+N = TypeVar("N", bound=ItemNetwork)
+L = TypeVar("L", bound=NextItemNetwork)
+
+
+class NeuralModel(ABC, Generic[N]):
+    """A model around one network; scores come from a copy in float64."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type[Any]]
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self._trained: N | None = None
+        self._frozen: N | None = None
+
+    @abstractmethod
+    def build(self, n_items: int) -> N:
+        """A network with parameters drawn at random."""
+
+    @abstractmethod
+    def task(self, network: N, data: Dataset, run: Run) -> TrainingTask:
+        """What the network is trained for; sets what the network takes from `data` untrained."""
+
+    @abstractmethod
+    def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix: ...
+
+    def fit(self, data: Dataset, run: Run) -> FitReport:
+        torch.manual_seed(run.seed)
+        self._trained = self.build(len(data.items))
+        report = run.trainer.run(self.task(self._trained, data, run), run)
+        self.settle()
+        return report
+
+    def settle(self) -> None:
+        """Takes over the network as trained so far, in float64: a list must not depend on who else is in the batch."""
+        if self._trained is None:
+            raise ArtifactError(f"{self.name}: not fitted yet; fit it or load parameters first")
+        frozen = self.build(self._trained.n_items).double()
+        frozen.load_state_dict(self._trained.state_dict())
+        self._frozen = frozen.eval().requires_grad_(False)
+
+    def parameters(self) -> Parameters:
+        return {name: value.float().cpu().numpy() for name, value in self.network.state_dict().items()}
+
+    def load_parameters(self, parameters: Parameters) -> None:
+        try:
+            network = self.build(len(parameters["item_bias"]))
+            network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in parameters.items()})
+        except (KeyError, RuntimeError) as error:
+            raise ArtifactError(
+                f"{self.name}: these parameters are of another model or version; train it again"
+            ) from error
+        self._trained = network
+        self.settle()
+
+    @property
+    def network(self) -> N:
+        """The network that answers. Raises `ArtifactError` before a fit or a load."""
+        if self._frozen is None:
+            raise ArtifactError(f"{self.name}: not fitted yet; fit it or load parameters first")
+        return self._frozen
+
+
+class NextItemModel(NeuralModel[L]):
+    """A model whose scores are products of a vector of the history with vectors of items."""
+
+    def query_vectors(self, queries: Sequence[Query]) -> FloatMatrix:
+        """(queries, dim + 1) float64: the state of the history and a one that takes the item's bias along."""
+        network = self.network
+        states = [np.zeros((0, self.config.dim))]
+        for start in range(0, len(queries), SCORING_BATCH):
+            asked = queries[start : start + SCORING_BATCH]
+            sequences = [q.history.items[liked(q, self.config.length, network.n_items)] for q in asked]
+            with torch.inference_mode():
+                states.append(network.read(sequences).numpy())
+        together = np.concatenate(states)
+        return np.concatenate([together, np.ones((len(together), 1))], axis=1)
+
+    def item_vectors(self) -> FloatMatrix:
+        """(items, dim + 1) float64."""
+        return np.concatenate([self.network.table.numpy(), self.base()[:, None]], axis=1)
+
+    def base(self) -> FloatVector:
+        """(items,) the score of an item whatever the history."""
+        network = self.network
+        base: FloatVector = (network.item_bias + network.trust * network.moment).numpy()
+        return base
+
+    def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
+        return gather(self.query_vectors(queries) @ self.item_vectors().T, candidates)
+
+
+class NeuralTask(ABC, Generic[N]):
+    """Histories in batches of users; `least` events make a user worth learning from."""
+
+    objective: Objective
+
+    def __init__(self, model: NeuralModel[N], network: N, histories: Histories, run: Run, least: int) -> None:
+        config = model.config
+        self.module = network
+        self.settings = config.model_dump()
+        self.histories, self.config, self.device = histories, config, run.device
+        self.schedule = Schedule(
+            epochs=config.epochs,
+            batch_users=config.batch_users,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            patience=config.patience if run.validate is not None else 0,
+        )
+        self.users: IntVector = np.flatnonzero(histories.lengths >= least)
+        counts = np.bincount(histories.items, minlength=network.n_items)
+        self.item_counts: FloatVector = counts.astype(np.float64) + 1e-3
+        self._model, self._validate = model, run.validate
+
+    @abstractmethod
+    def batch(self, users: IntVector, generator: np.random.Generator) -> Any: ...
+
+    @abstractmethod
+    def outputs(self, batch: Any, negatives: Any | None) -> Outputs: ...
+
+    def validate(self) -> float | None:
+        if self._validate is None:
+            return None
+        self._model.settle()
+        return self._validate(self._model)
+
+    def tensor(self, array: Any) -> Tensor:
+        return torch.from_numpy(np.asarray(array)).to(self.device)
+
+
+class NextItemTask(NeuralTask[L]):
+    """The popularity of the moment of each question is given, so that it need not be learned."""
+
+    def __init__(self, model: NextItemModel[L], network: L, data: Dataset, run: Run, least: int) -> None:
+        histories = data.histories.keep(data.histories.weights > 0)
+        super().__init__(model, network, histories, run, least)
+        self.moments = Moments.of(histories, len(data.items), data.now, model.config.half_life_days)
+        self.logs = self.tensor(self.moments.logs)
+        with torch.no_grad():
+            network.moment.copy_(torch.from_numpy(self.moments.logs[-1]))
