@@ -12,7 +12,7 @@ import zhiyin
 from zhiyin.app.demo import DemoRequest, prepare_demo
 from zhiyin.app.loading import load_system
 from zhiyin.app.prepare import prepare_dataset
-from zhiyin.app.recommend import BatchRequest, recommend_batch
+from zhiyin.app.recommend import BatchRequest, read_users, recommend_batch
 from zhiyin.app.registry import make_model
 from zhiyin.app.service import RecommendRequest, Service
 from zhiyin.cli import application
@@ -80,6 +80,28 @@ def test_lists_leave_out_the_history_and_are_ranked(trained: tuple[str, Path], t
         assert not history & set(rows["item_id"])
         assert rows["rank"].to_list() == list(range(1, len(rows) + 1))
         assert rows["score"].is_sorted(descending=True)
+
+
+def test_users_come_from_a_column_and_lists_go_to_a_table_or_the_screen(
+    trained: tuple[str, Path], tmp_path: Path
+) -> None:
+    store, out = trained
+    places = ("--store", store, "--artifact", out, "-k", "3")
+    named = pl.DataFrame({"user_id": ["用户1", "用户2"], "seat": [4, 5]})
+    named.write_csv(tmp_path / "users.csv")
+    named.write_parquet(tmp_path / "users.parquet")
+    command("recommend", *places, "--users", tmp_path / "users.csv", "--out", tmp_path / "lists.csv")
+    command("recommend", *places, "--users", tmp_path / "users.parquet", "--out", tmp_path / "lists.parquet")
+    lists = pl.read_csv(tmp_path / "lists.csv")
+    assert lists["user_id"].to_list() == ["用户1"] * 3 + ["用户2"] * 3
+    assert lists["item_id"].to_list() == pl.read_parquet(tmp_path / "lists.parquet")["item_id"].to_list()
+    shown = command("recommend", *places, "--user", "用户1")
+    assert all(item in shown for item in lists["item_id"][:3])
+    (tmp_path / "others.csv").write_text("seat\n4\n")
+    with pytest.raises(InputError, match="no column 'user_id', only seat"):
+        read_users(tmp_path / "others.csv")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_users(tmp_path / "absent.parquet")
 
 
 def test_batch_lists_agree_with_single_answers(trained: tuple[str, Path]) -> None:

@@ -551,7 +551,7 @@ def _id_problem(identifier: object) -> str | None:
 def _checked(identifier: str, name: str = "user_id") -> str:
     problem = _id_problem(identifier)
     if problem:
-        raise InputError(f"{name} {problem}")
+        raise InputError(f"{name} {identifier!r:.60} {problem}")
     return identifier
 
 

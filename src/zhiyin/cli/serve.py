@@ -10,7 +10,7 @@ def serve(
     store: Annotated[str, typer.Option(help="URL of the store, such as sqlite:///shop.db.")],
     artifact: Annotated[Path, typer.Option(help="Folder that `zhiyin train` wrote.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
 ) -> None:
     """Serve recommendations, the API and the page until interrupted."""
     # Imported here so that other commands start without the web stack.

@@ -299,7 +299,7 @@ function leave() {
   $("user-search").focus();
 }
 
-// Null until the first answer: "nobody" must not be said of people who are on their way.
+// Null until the first answer: nobody may be said to be missing while people are on their way.
 let users = null;
 let choices = null;
 
