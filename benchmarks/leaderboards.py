@@ -42,13 +42,13 @@ def imported(data: Path, dataset: str, store: str, refused: Path) -> None:
 def misses(board: Leaderboard) -> list[str]:
     """What is asked of ml-1m and does not hold."""
     found = []
-    if board.main.model == board.baseline or not ahead(board.main.test):
-        found.append(f"{board.main.model}, chosen by validation, does not beat {board.baseline} at p < {LIMIT}")
+    if not ahead(board.main.test):
+        found.append(f"the choice by validation, {board.main.model}, does not beat popularity at p < {LIMIT}")
     for row in board.rows:
         if row.model != "attentive":
             continue
         if not ahead(row.test):
-            found.append(f"attentive does not beat {board.baseline} at p < {LIMIT}")
+            found.append(f"attentive does not beat popularity at p < {LIMIT}")
         if row.control is None or not ahead(row.control.test):
             found.append(f"attentive does not beat itself fed with other users' histories at p < {LIMIT}")
         if row.different is None or row.different.lists < LISTS:
