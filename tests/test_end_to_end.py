@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import zhiyin
 from zhiyin.app.demo import DemoRequest, prepare_demo
+from zhiyin.app.evaluate import EvaluateRequest, evaluate
 from zhiyin.app.loading import load_system
 from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.recommend import BatchRequest, read_users, recommend_batch
@@ -231,7 +232,7 @@ def test_wrong_requests_say_what_to_do(trained: tuple[str, Path], tmp_path: Path
     [
         ("time", "popularity,ease,attentive", "ndcg@10"),
         ("leave-one-out", "popularity,ease", "ndcg@10"),
-        ("cv", "biased-mf", "rmse"),
+        ("cv", "biased-mf,attentive-ratings", "rmse"),
     ],
 )
 def test_evaluation_writes_a_leaderboard_and_a_page(
@@ -244,6 +245,17 @@ def test_evaluation_writes_a_leaderboard_and_a_page(
     assert {row["model"] for row in board["rows"]} == set(models.split(","))
     assert all(row["metrics"][best]["low"] <= row["metrics"][best]["high"] for row in board["rows"])
     assert "<svg" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_ratings_are_asked_of_the_twin_and_refused_of_models_that_only_rank(
+    trained: tuple[str, Path], tmp_path: Path
+) -> None:
+    outcome = evaluate(EvaluateRequest(trained[0], tmp_path, "cv", ("attentive",), seed=1))
+    (row,) = outcome.board.rows
+    assert row.model == "attentive-ratings"
+    assert len(row.config["folds"]) == 5
+    with pytest.raises(InputError, match="'ease' predicts no ratings; there are attentive-ratings, biased-mf"):
+        evaluate(EvaluateRequest(trained[0], tmp_path, "cv", ("ease",)))
 
 
 def test_doctor_names_the_parts() -> None:

@@ -1,6 +1,7 @@
 """Choosing among models and settings, on validation data alone."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,15 +10,57 @@ from typing import Any
 from zhiyin.app.registry import MODELS, make_model, names
 from zhiyin.core.dataset import Dataset, Split
 from zhiyin.core.errors import InputError
-from zhiyin.core.models import Model, Progress, Run, Silent, TunableModel
+from zhiyin.core.models import Model, Progress, RatingModel, Run, Silent, TunableModel
 from zhiyin.dataset.splits import leave_one_out_split, time_split, user_holdout_split
 from zhiyin.evaluation.intervals import Interval, bootstrap_intervals
 from zhiyin.evaluation.ranking import RankingResult, evaluate_ranking
+from zhiyin.evaluation.rating import evaluate_ratings
 from zhiyin.training.loop import PlainTrainer
 from zhiyin.training.statistics import PlainStatistics
 
 VALIDATION_START, TEST_START = 0.8, 0.9
 WATCHED = "ndcg@10"
+
+
+class Goal(ABC):
+    """What a choice is for."""
+
+    @abstractmethod
+    def figure(self, model: Model, split: Split) -> float:
+        """How well `model` answers the split's hold-out, higher is better."""
+
+    @abstractmethod
+    def judge(self, model: Model, split: Split, seed: int) -> tuple[float, Mapping[str, Interval]]:
+        """`figure`, with every metric and its 95 % interval over users."""
+
+
+class Ranking(Goal):
+    """Lists of what comes next, by NDCG@10."""
+
+    def figure(self, model: Model, split: Split) -> float:
+        return evaluated(model, split).means()[WATCHED]
+
+    def judge(self, model: Model, split: Split, seed: int) -> tuple[float, Mapping[str, Interval]]:
+        result = evaluated(model, split)
+        return result.means()[WATCHED], bootstrap_intervals(result.metrics, seed=seed)
+
+
+class Ratings(Goal):
+    """Expected ratings, by RMSE."""
+
+    def figure(self, model: Model, split: Split) -> float:
+        return -evaluate_ratings(rating_model(model), split.holdout).metrics["rmse"]
+
+    def judge(self, model: Model, split: Split, seed: int) -> tuple[float, Mapping[str, Interval]]:
+        result = evaluate_ratings(rating_model(model), split.holdout)
+        return -result.metrics["rmse"], result.intervals(len(split.holdout), seed)
+
+
+def rating_model(model: Model) -> RatingModel:
+    """`model`, where it predicts ratings. Raises `InputError` where it does not."""
+    if not isinstance(model, RatingModel):
+        raise InputError(f"model {model.name!r} predicts no ratings; there are {', '.join(rating_models())}")
+    return model
 
 
 @dataclass(frozen=True)
@@ -31,6 +74,7 @@ class Selection:
     settings: Mapping[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=Silent)
     checkpoints: Path | None = None
+    goal: Goal = field(default_factory=Ranking)
 
     def run(self) -> Run:
         """What surrounds a fit that validates nothing."""
@@ -57,8 +101,13 @@ def candidates(data: Dataset) -> tuple[str, ...]:
     if not (data.user_features.names or data.item_features.names):
         unfit.add("features")
     if data.rating_scale is None:
-        unfit.add("biased-mf")
+        unfit.update(rating_models())
     return tuple(name for name in names(MODELS) if name not in unfit)
+
+
+def rating_models() -> tuple[str, ...]:
+    """Registered models that predict ratings."""
+    return tuple(name for name in names(MODELS) if isinstance(make_model(name), RatingModel))
 
 
 def validation_split(data: Dataset, protocol: str, seed: int) -> Split:
@@ -89,10 +138,9 @@ def _try(name: str, settings: Mapping[str, Any], split: Split, selection: Select
     began = time.perf_counter()
     model = make_model(name, settings)
     report = model.fit(split.train, _run(name, split, selection))
-    result = evaluated(model, split)
-    intervals = bootstrap_intervals(result.metrics, seed=selection.seed)
+    figure, intervals = selection.goal.judge(model, split, selection.seed)
     config = {**model.config.model_dump(mode="json"), **report.settled}
-    return Trial(name, config, result.means()[WATCHED], intervals, time.perf_counter() - began, report.history)
+    return Trial(name, config, figure, intervals, time.perf_counter() - began, report.history)
 
 
 def _run(name: str, split: Split, selection: Selection) -> Run:
@@ -101,7 +149,7 @@ def _run(name: str, split: Split, selection: Selection) -> Run:
         PlainStatistics(),
         seed=selection.seed,
         progress=selection.progress,
-        validate=lambda model: evaluated(model, split).means()[WATCHED],
+        validate=lambda model: selection.goal.figure(model, split),
         checkpoints=selection.checkpoints / name if selection.checkpoints is not None else None,
     )
 

@@ -105,7 +105,7 @@ class AttentiveRatings(NeuralModel[Network]):
 
     name: ClassVar[str] = "attentive-ratings"
     Config: ClassVar[type[AttentiveRatingsConfig]] = AttentiveRatingsConfig
-    search: ClassVar[tuple[Mapping[str, Any], ...]] = ({"dim": 16}, {"dim": 32}, {"dim": 64})
+    search: ClassVar[tuple[Mapping[str, Any], ...]] = ({"dim": 32}, {"dim": 64})
 
     def build(self, n_items: int) -> Network:
         return Network(self.config, n_items)
