@@ -127,7 +127,7 @@ def test_early_stopping_keeps_the_best_epoch() -> None:
 
 def test_sampled_softmax_learns_what_full_softmax_learns() -> None:
     data = planted_groups().data
-    config = TransformerConfig(dim=16, layers=1, heads=2, length=12, epochs=3, patience=0, negatives=8)
+    config = SMALL.model_copy(update={"epochs": 10, "learning_rate": 0.01, "negatives": 8})
     report = Transformer(config).fit(data, run())
     losses = [entry["loss"] for entry in report.history]
     assert losses[-1] < losses[0]

@@ -8,8 +8,8 @@ With H the history, u the mean of its value vectors and a the age of an event in
 Each event's share of a score, weight_j p_i . v_j, is exact. The model for ratings is `attentive_ratings`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, cast
+from collections.abc import Sequence
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -25,14 +25,10 @@ from zhiyin.models.sequences import liked, pad
 
 
 class AttentiveConfig(NextItemConfig):
-    """cuts: places in each history at which one step asks what comes after. targets: later events asked about at once.
+    """targets: later events that one question asks for together."""
 
-    horizon: they are drawn from that many events after the cut, None from all of them.
-    """
-
-    cuts: int = Field(default=4, ge=1)
+    questions: int = Field(default=4, ge=1)
     targets: int = Field(default=8, ge=1)
-    horizon: int | None = Field(default=None, ge=1)
 
 
 class Network(NextItemNetwork):
@@ -82,7 +78,7 @@ class Task(NextItemTask[Network]):
         for place, user in enumerate(users):
             first, end = self.histories.indptr[user : user + 2]
             items = self.histories.items[first:end]
-            cuts = generator.choice(np.arange(1, len(items)), min(self.config.cuts, len(items) - 1), replace=False)
+            cuts = generator.choice(np.arange(1, len(items)), min(self.config.questions, len(items) - 1), replace=False)
             for cut in cuts:
                 before = items[max(0, cut - self.config.length) : cut]
                 after = items[cut : None if self.config.horizon is None else cut + self.config.horizon]
@@ -112,11 +108,6 @@ class Attentive(NextItemModel[Network]):
     name: ClassVar[str] = "attentive"
     rating_mode: ClassVar[str] = "attentive-ratings"
     Config: ClassVar[type[AttentiveConfig]] = AttentiveConfig
-    search: ClassVar[tuple[Mapping[str, Any], ...]] = (
-        {"half_life_days": 3.0},
-        {"half_life_days": 30.0},
-        {"half_life_days": 3.0, "horizon": 1},
-    )
 
     def build(self, n_items: int) -> Network:
         return Network(self.config, n_items)

@@ -1,7 +1,7 @@
 """What gradient models share: settings, the task that a trainer is handed, parameters in and out, vectors."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -48,9 +48,15 @@ class NeuralConfig(ModelConfig):
 
 
 class NextItemConfig(NeuralConfig):
-    """half_life_days: at which the popularity fades that scores count on; None takes that of the whole period."""
+    """half_life_days: at which the popularity fades that scores count on; None takes that of the whole period.
+
+    horizon: the answers to a training question come from that many events after it, None from all of them. questions:
+    at most that many places of a history are asked about in one step, drawn at random.
+    """
 
     half_life_days: float | None = Field(default=3.0, gt=0)
+    horizon: int | None = Field(default=None, ge=1)
+    questions: int = Field(default=32, ge=1)
 
 
 class ItemNetwork(nn.Module):
@@ -149,6 +155,12 @@ class NeuralModel(ABC, Generic[N]):
 
 class NextItemModel(NeuralModel[L]):
     """A model whose scores are products of a vector of the history with vectors of items."""
+
+    search: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"half_life_days": 3.0},
+        {"half_life_days": 30.0},
+        {"half_life_days": 3.0, "horizon": 1},
+    )
 
     def query_vectors(self, queries: Sequence[Query]) -> FloatMatrix:
         """(queries, dim + 1) float64: the state of the history and a one that takes the item's bias along."""

@@ -1,7 +1,7 @@
 """A causal transformer with cross-entropy over items (Kang & McAuley, 2018; Klenitskiy & Vasilev, 2023)."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, cast
+from collections.abc import Sequence
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -90,7 +90,7 @@ class Network(NextItemNetwork):
 
 
 class Task(NextItemTask[Network]):
-    """Predict every next item of every user's latest events."""
+    """Ask after places of every user's latest events what comes next or later."""
 
     def __init__(self, model: "Transformer", network: Network, data: Dataset, run: Run) -> None:
         super().__init__(model, network, data, run, least=1)
@@ -100,10 +100,11 @@ class Task(NextItemTask[Network]):
     def batch(self, users: IntVector, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         spans = [slice(max(a, b - self.config.length), b) for a, b in zip(*self._bounds(users), strict=True)]
         sequences = [self.histories.items[span] for span in spans]
+        answers = [self._answers(sequence, generator) for sequence in sequences]
         width = max(map(len, sequences))
         moments = pad([self.moments.rows(self.histories.timestamps[span]) for span in spans], width, 0)
         inputs = begun([sequence[:-1] for sequence in sequences], self.module.n_items)
-        return self.tensor(inputs), self.tensor(pad(sequences, width, IGNORED)), self.tensor(moments)
+        return self.tensor(inputs), self.tensor(pad(answers, width, IGNORED)), self.tensor(moments)
 
     def outputs(self, batch: tuple[Tensor, Tensor, Tensor], negatives: Tensor | None) -> Outputs:
         inputs, targets, moments = batch
@@ -119,6 +120,16 @@ class Task(NextItemTask[Network]):
         )
         return Outputs(scores.masked_fill(accidental, -1e9), torch.zeros_like(target), owner)
 
+    def _answers(self, sequence: IntVector, generator: np.random.Generator) -> IntVector:
+        """One later item for each place of the sequence that is asked about, `IGNORED` for the others."""
+        places = np.arange(len(sequence))
+        ahead = len(sequence) - places
+        reach = ahead if self.config.horizon is None else np.minimum(self.config.horizon, ahead)
+        answers = sequence[places + (generator.random(len(sequence)) * reach).astype(np.int64)]
+        asked = min(self.config.questions, len(sequence))
+        answers[generator.permutation(len(sequence))[asked:]] = IGNORED
+        return answers
+
     def _bounds(self, users: IntVector) -> tuple[list[int], list[int]]:
         return self.histories.indptr[users].tolist(), self.histories.indptr[users + 1].tolist()
 
@@ -128,7 +139,6 @@ class Transformer(NextItemModel[Network]):
 
     name: ClassVar[str] = "transformer"
     Config: ClassVar[type[TransformerConfig]] = TransformerConfig
-    search: ClassVar[tuple[Mapping[str, Any], ...]] = ({"half_life_days": 3.0}, {"half_life_days": 30.0})
 
     def build(self, n_items: int) -> Network:
         return Network(self.config, n_items)
