@@ -75,6 +75,11 @@ class Histories:
         """(events,) the row of the user of each event."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
+    @property
+    def places(self) -> IntVector:
+        """(events,) the place of each event in its user's history, from 0."""
+        return np.arange(len(self.items)) - np.repeat(self.indptr[:-1], self.lengths)
+
     def of(self, user: int) -> History:
         span = slice(self.indptr[user], self.indptr[user + 1])
         return History(self.items[span], self.weights[span], self.ratings[span], self.timestamps[span])

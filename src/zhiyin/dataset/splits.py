@@ -32,9 +32,9 @@ def leave_one_out_split(data: Dataset, which: str = "test", keep_seen: bool = Fa
 
     Users with fewer than three events only train.
     """
-    positions = np.arange(len(data.histories.items)) - np.repeat(data.histories.indptr[:-1], data.histories.lengths)
-    from_end = np.repeat(data.histories.lengths, data.histories.lengths) - 1 - positions
-    enough = np.repeat(data.histories.lengths >= 3, data.histories.lengths)
+    lengths = data.histories.lengths[data.histories.users]
+    from_end = lengths - 1 - data.histories.places
+    enough = lengths >= 3
     distance = {"test": 0, "validation": 1}[which]
     asked = enough & (from_end == distance)
     before = ~enough | (from_end > distance)
@@ -58,9 +58,9 @@ def fold_splits(data: Dataset, folds: int, seed: int) -> Iterator[Split]:
 def user_holdout_split(data: Dataset, share: float, seed: int, keep_seen: bool = False) -> Split:
     """A random `share` of the users is unknown to training; their last fifth of events is asked about."""
     chosen = np.random.default_rng(seed).random(len(data.users)) < share
-    mine = chosen[data.histories.users]
-    positions = np.arange(len(mine)) - np.repeat(data.histories.indptr[:-1], data.histories.lengths)
-    late = positions >= np.ceil(0.8 * np.repeat(data.histories.lengths, data.histories.lengths))
+    users = data.histories.users
+    mine = chosen[users]
+    late = data.histories.places >= np.ceil(0.8 * data.histories.lengths[users])
     return _divide(data, "user-holdout", ~mine, mine & late, now=data.now, keep_seen=keep_seen, evidence=~late)
 
 
