@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from zhiyin.core.arrays import IntVector
 from zhiyin.core.dataset import Query
-from zhiyin.core.errors import ArtifactError, ConfigError
+from zhiyin.core.errors import ArtifactError, ConfigError, InputError
 from zhiyin.core.histories import History
 from zhiyin.core.models import FitReport, Run, TrainingTask
 from zhiyin.models.als import Als
@@ -116,6 +116,12 @@ def test_ease_solves_its_regression() -> None:
     left = dense[:, others]
     expected = np.linalg.solve(left.T @ left + 5.0 * np.eye(len(others)), left.T @ dense[:, target])
     np.testing.assert_allclose(model.parameters()["weights"][others, target], expected, atol=1e-5)
+
+
+def test_ease_says_when_items_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zhiyin.models.ease.MOST_ITEMS", 10)
+    with pytest.raises(InputError, match="32 items are too many.*min_item_events"):
+        Ease(Ease.Config()).fit(planted_groups().data, RUN)
 
 
 @pytest.mark.parametrize("kind", [Ease, ItemNeighbours, UserNeighbours])

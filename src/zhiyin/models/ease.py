@@ -8,6 +8,7 @@ from pydantic import Field
 
 from zhiyin.core.arrays import FloatMatrix, IntVector
 from zhiyin.core.dataset import Dataset, Query
+from zhiyin.core.errors import InputError
 from zhiyin.core.models import Candidates, FitReport, Run, gather
 from zhiyin.core.results import Contributions
 from zhiyin.models.inputs import evidence, training_rows
@@ -17,6 +18,9 @@ DENSE_FROM = 0.01
 """Share of filled cells above which a dense product beats a sparse one."""
 
 USERS_AT_ONCE = 1024
+
+MOST_ITEMS = 25_000
+"""Inverting needs three dense matrices of items x items: 15 GB for that many."""
 
 
 class Ease(StoredModel):
@@ -45,6 +49,12 @@ class Ease(StoredModel):
     config: Config
 
     def fit(self, data: Dataset, run: Run) -> FitReport:
+        """Raises `InputError` where there are more than `MOST_ITEMS` items."""
+        if len(data.items) > MOST_ITEMS:
+            raise InputError(
+                f"ease inverts a matrix of items x items, and {len(data.items):,} items are too many for memory; "
+                f"raise min_item_events until at most {MOST_ITEMS:,} are left, or choose another model"
+            )
         rows = training_rows(data, binary=self.config.binary)
         n_items = len(data.items)
 

@@ -17,13 +17,18 @@ from zhiyin.models.sequences import pad
 
 IGNORED = -100
 
+ALL_SCORED, SAMPLED = 20_000, 1_000
+
 
 class TransformerConfig(NextItemConfig):
-    """negatives: 0 scores every item in the loss, otherwise that many sampled by popularity and log-Q corrected."""
+    """negatives: 0 scores every item in the loss, otherwise that many sampled by popularity and log-Q corrected.
+
+    None scores all of a catalogue of up to 20,000 items, and 1,000 of a larger one.
+    """
 
     layers: int = Field(default=2, ge=1)
     heads: int = Field(default=2, ge=1)
-    negatives: int = Field(default=0, ge=0)
+    negatives: int | None = Field(default=None, ge=0)
     batch_users: int = Field(default=64, ge=1)
     weight_decay: float = Field(default=1e-4, ge=0)
 
@@ -95,6 +100,8 @@ class Task(NextItemTask[Network]):
     def __init__(self, model: "Transformer", network: Network, data: Dataset, run: Run) -> None:
         super().__init__(model, network, data, run, least=1)
         negatives = model.config.negatives
+        if negatives is None:
+            negatives = 0 if network.n_items <= ALL_SCORED else SAMPLED
         self.objective = Objective("cross-entropy", negatives, log_q=negatives > 0)
 
     def batch(self, users: IntVector, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
