@@ -26,6 +26,7 @@ class TransformerConfig(NextItemConfig):
     None scores all of a catalogue of up to 20,000 items, and 1,000 of a larger one.
     """
 
+    length: int = Field(default=100, ge=2)
     layers: int = Field(default=2, ge=1)
     heads: int = Field(default=2, ge=1)
     negatives: int | None = Field(default=None, ge=0)
@@ -65,7 +66,7 @@ class Network(NextItemNetwork):
     def __init__(self, config: TransformerConfig, n_items: int) -> None:
         super().__init__(n_items)
         self.items = nn.Embedding(n_items + 2, config.dim)
-        self.positions = nn.Embedding(config.length + 1, config.dim)
+        self.positions = nn.Embedding(config.length, config.dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
         self.drop = nn.Dropout(config.dropout)
@@ -85,6 +86,8 @@ class Network(NextItemNetwork):
         return cast(Tensor, self.norm(states))
 
     def read(self, sequences: Sequence[IntVector]) -> Tensor:
+        # With the row that starts a history, the latest place that training asked about is the last of the table.
+        sequences = [sequence[max(0, len(sequence) + 1 - self.positions.num_embeddings) :] for sequence in sequences]
         rows = torch.from_numpy(begun(sequences, self.n_items))
         return cast(Tensor, self(rows)[torch.arange(len(sequences)), torch.tensor([len(s) for s in sequences])])
 
@@ -105,13 +108,18 @@ class Task(NextItemTask[Network]):
         self.objective = Objective("cross-entropy", negatives, log_q=negatives > 0)
 
     def batch(self, users: IntVector, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        spans = [slice(max(a, b - self.config.length), b) for a, b in zip(*self._bounds(users), strict=True)]
-        sequences = [self.histories.items[span] for span in spans]
-        answers = [self._answers(sequence, generator) for sequence in sequences]
+        sequences, answers, moments = [], [], []
+        for user in users:
+            first, end = self.histories.indptr[user : user + 2].tolist()
+            # A window that may end before the history does has answers beyond it, as a question of today has.
+            stop = generator.integers(min(end, first + self.config.length), end + 1)
+            window = np.arange(max(first, stop - self.config.length), stop)
+            sequences.append(self.histories.items[window])
+            answers.append(self._answers(window, end, generator))
+            moments.append(self.moments.rows(self.histories.timestamps[window]))
         width = max(map(len, sequences))
-        moments = pad([self.moments.rows(self.histories.timestamps[span]) for span in spans], width, 0)
         inputs = begun([sequence[:-1] for sequence in sequences], self.module.n_items)
-        return self.tensor(inputs), self.tensor(pad(answers, width, IGNORED)), self.tensor(moments)
+        return self.tensor(inputs), self.tensor(pad(answers, width, IGNORED)), self.tensor(pad(moments, width, 0))
 
     def outputs(self, batch: tuple[Tensor, Tensor, Tensor], negatives: Tensor | None) -> Outputs:
         inputs, targets, moments = batch
@@ -127,18 +135,13 @@ class Task(NextItemTask[Network]):
         )
         return Outputs(scores.masked_fill(accidental, -1e9), torch.zeros_like(target), owner)
 
-    def _answers(self, sequence: IntVector, generator: np.random.Generator) -> IntVector:
-        """One later item for each place of the sequence that is asked about, `IGNORED` for the others."""
-        places = np.arange(len(sequence))
-        ahead = len(sequence) - places
+    def _answers(self, window: IntVector, end: int, generator: np.random.Generator) -> IntVector:
+        """An item from each place of the window on that is asked about, `IGNORED` for the others."""
+        ahead = end - window
         reach = ahead if self.config.horizon is None else np.minimum(self.config.horizon, ahead)
-        answers = sequence[places + (generator.random(len(sequence)) * reach).astype(np.int64)]
-        asked = min(self.config.questions, len(sequence))
-        answers[generator.permutation(len(sequence))[asked:]] = IGNORED
+        answers = self.histories.items[window + (generator.random(len(window)) * reach).astype(np.int64)]
+        answers[generator.permutation(len(window))[self.config.questions :]] = IGNORED
         return answers
-
-    def _bounds(self, users: IntVector) -> tuple[list[int], list[int]]:
-        return self.histories.indptr[users].tolist(), self.histories.indptr[users + 1].tolist()
 
 
 class Transformer(NextItemModel[Network]):
