@@ -9,9 +9,10 @@ from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.errors import InputError
 from zhiyin.core.events import Events
+from zhiyin.dataset.cleaning import clean
 from zhiyin.dataset.histories import history_of
 from zhiyin.dataset.prepare import prepare
-from zhiyin.dataset.settings import PreparationSettings
+from zhiyin.dataset.settings import BotLimits, EventRule, PreparationSettings
 from zhiyin.dataset.splits import (
     fold_splits,
     item_holdout_split,
@@ -100,6 +101,98 @@ def test_fingerprint_follows_content_and_settings() -> None:
     assert first.fingerprint != dataset(random_events(2)).fingerprint
     shorter = PreparationSettings(encoder=None, history_limit=3)
     assert first.fingerprint != dataset(random_events(1), shorter).fingerprint
+
+
+def acts(user: str, times: list[int], event: str = "view", item: str = "a") -> Events:
+    """What `user` did, at `times` in seconds."""
+    n = len(times)
+    return Events.build(user_id=[user] * n, item_id=[item] * n, event=event, timestamp=[1000 * time for time in times])
+
+
+HOUR, DAY = 3600, 86_400
+BOTS = PreparationSettings(encoder=None, cleaning=("bots",))
+
+
+def test_bots_are_told_by_what_no_person_reaches() -> None:
+    log = Events.concat(
+        [
+            acts("scraper", [DAY] * 10_001),
+            acts("sleepless", [DAY + HOUR * hour for hour in range(21)]),
+            acts("fast", list(range(DAY, DAY + 1_001))),
+            acts("reader", [DAY + 18 * second for second in range(200)] + [DAY + HOUR * hour for hour in range(12)]),
+            acts("wholesaler", [DAY] * 5_000),
+            acts("feed", list(range(DAY, DAY + 1_500)), event="impression"),
+            Events.build(user_id=["timeless"] * 20_000, item_id=["a"] * 20_000),
+        ]
+    )
+    left, removals = clean(log, BOTS)
+    assert dict.fromkeys(left.user_id) == dict.fromkeys(["reader", "wholesaler", "feed", "timeless"])
+    assert [(removal.step, removal.users, removal.events) for removal in removals] == [
+        ("bots", 1, 10_001),
+        ("bots", 1, 21),
+        ("bots", 1, 1_001),
+    ]
+    assert "10,000 events in a day" in removals[0].reason
+    assert len(log) == len(left) + sum(removal.events for removal in removals)
+
+
+def test_all_that_a_bot_did_goes_and_its_limits_can_be_set() -> None:
+    log = Events.concat([acts("u", [1, 2, 3, 9 * DAY]), acts("u", [5], event="impression"), acts("v", [1])])
+    settings = BOTS.model_copy(update={"bots": BotLimits(seconds_an_hour=2, hours_a_day=1)})
+    left, removals = clean(log, settings)
+    assert left.user_id.tolist() == ["v"]
+    assert [removal.events for removal in removals] == [0, 0, 5]
+    assert dataset(log, settings).removals == removals
+    with pytest.raises(InputError, match="clean less"):
+        dataset(acts("u", [1, 2, 3]), settings)
+
+
+def test_without_named_steps_nothing_is_cleaned() -> None:
+    log = acts("u", [DAY] * 20_000)
+    data = dataset(log)
+    assert len(data.histories.items) == 20_000
+    assert data.removals == ()
+
+
+def test_of_a_double_click_the_last_counts() -> None:
+    log = Events.concat(
+        [
+            acts("u", [10, 12, 16, 30]),
+            acts("u", [11], item="b"),
+            acts("u", [13], event="like"),
+            acts("v", [14]),
+            acts("u", [50, 51], event="play"),
+            Events.build(user_id=["u", "u"], item_id=["a", "a"]),
+        ]
+    )
+    rules = {"play": EventRule(per_value=True)}
+    settings = PreparationSettings(encoder=None, cleaning=("repeats",), events=rules)
+    left, removals = clean(log, settings)
+    assert [(removal.reason, removal.users, removal.events) for removal in removals] == [("again within 5 s", 1, 2)]
+    known = left.timestamp[left.timestamp > 0] // 1000
+    assert known.tolist() == [16, 30, 11, 13, 14, 50, 51], "what adds up by its value, and has no time, is left alone"
+
+
+@given(st.integers(0, 1000))
+def test_serving_leaves_out_the_repeats_that_training_leaves_out(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = 60
+    log = Events.build(
+        user_id=[f"u{row}" for row in rng.integers(2, size=n)],
+        item_id=[f"i{row}" for row in rng.integers(3, size=n)],
+        timestamp=rng.integers(1, 100_000, size=n).tolist(),
+        sequence=list(range(n)),
+    )
+    settings = PreparationSettings(encoder=None, cleaning=("bots", "repeats"))
+    data = dataset(log, settings)
+    for row, user in enumerate(data.users.ids):
+        mine = log.take(log.user_id == user)
+        served = history_of(mine, data.items, settings, data.rating_scale)
+        np.testing.assert_array_equal(served.items, data.histories.of(row).items)
+        np.testing.assert_array_equal(served.timestamps, data.histories.of(row).timestamps)
+        latest = mine.take(np.argsort(mine.timestamp, kind="stable")[-10:])
+        recent = history_of(latest, data.items, settings, data.rating_scale)
+        np.testing.assert_array_equal(recent.timestamps, served.last(len(recent)).timestamps)
 
 
 @given(st.integers(0, 1000), st.floats(0.3, 0.9))

@@ -39,6 +39,16 @@ class Features:
     columns: tuple[FeatureColumn, ...] = ()
 
 
+@dataclass(frozen=True)
+class Removal:
+    """What one cleaning step took out for one reason, in words. users: of whom something was taken."""
+
+    step: str
+    reason: str
+    users: int
+    events: int
+
+
 @dataclass(frozen=True, eq=False)
 class Query:
     """Everything a model may know of one user when it is asked. A new event needs no retraining.
@@ -58,7 +68,7 @@ class Dataset:
     catalog: aligned with `items`. content: encoder name -> (n_items, dim) vectors, zero rows where an item
     has no content. rating_scale: lowest and highest rating, None where the data has none.
     now: epoch ms of the last known event. fingerprint: sha256 over content and settings. history_limit: the latest
-    events that a query carries, None for all.
+    events that a query carries, None for all. removals: what cleaning took out beforehand.
     """
 
     users: Vocabulary
@@ -72,6 +82,7 @@ class Dataset:
     now: int
     fingerprint: str
     history_limit: int | None = None
+    removals: tuple[Removal, ...] = ()
 
     def query(self, user: int) -> Query:
         """The question that stands at the end of `user`'s history."""

@@ -6,6 +6,7 @@ from zhiyin.core.arrays import BoolVector, FloatVector, IntVector
 from zhiyin.core.events import Events
 from zhiyin.core.histories import Histories, History
 from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
+from zhiyin.dataset.cleaning import without_repeats
 from zhiyin.dataset.settings import PreparationSettings
 
 
@@ -56,7 +57,7 @@ def history_of(
     rating_scale: tuple[float, float] | None,
 ) -> History:
     """One user's `events` as a history of at most `settings.history_limit` known items."""
-    ordered = in_order(events)
+    ordered = in_order(without_repeats(events, settings))
     rows = items.rows(ordered.item_id)
     weights = weights_of(ordered, settings, rating_scale)
     keep = (rows != UNKNOWN) & (weights != 0)

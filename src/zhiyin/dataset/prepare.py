@@ -11,6 +11,7 @@ from zhiyin.core.dataset import Dataset
 from zhiyin.core.errors import InputError
 from zhiyin.core.events import MISSING_TIME, Events, text
 from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
+from zhiyin.dataset.cleaning import clean
 from zhiyin.dataset.features import item_features, user_features
 from zhiyin.dataset.histories import histories_of, rating_scale_of, weights_of
 from zhiyin.dataset.settings import PreparationSettings
@@ -23,10 +24,11 @@ def prepare(
     settings: PreparationSettings,
     encode: Callable[[Catalog], Mapping[str, FloatMatrix]],
 ) -> Dataset:
-    """A data set over every user and item that meets the minimum counts, and every item of the catalogue.
+    """A data set over every user and item that, cleaned, meets the minimum counts, and every item of the catalogue.
 
     Raises `InputError` where no event is left to learn from.
     """
+    events, removals = clean(events, settings)
     scale = rating_scale_of(events, settings)
     counted = events.take(weights_of(events, settings, scale) != 0)
     kept_items = _frequent(counted.item_id, settings.min_item_events)
@@ -34,7 +36,7 @@ def prepare(
         counted = counted.take(np.isin(counted.item_id.astype(str), kept_items.astype(str)))
     user_vocabulary = Vocabulary(_frequent(counted.user_id, settings.min_user_events))
     if not len(user_vocabulary):
-        raise InputError("no events are left to learn from: import some, or lower the minimum counts")
+        raise InputError("no events are left to learn from: import some, lower the minimum counts or clean less")
     known = dict.fromkeys(kept_items)
     item_vocabulary = Vocabulary(dict.fromkeys([*known, *sorted(set(catalog.item_id) - set(known))]))
     aligned = align(catalog, item_vocabulary)
@@ -52,6 +54,7 @@ def prepare(
         now=int(times.max()) if len(times) else 0,
         fingerprint=fingerprint(counted, aligned, users, settings),
         history_limit=settings.history_limit,
+        removals=removals,
     )
 
 
