@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,16 @@ def test_interrupted_training_resumes_to_the_same_parameters(stop: int, tmp_path
     report = resumed.fit(data, run(checkpoints=tmp_path))
     assert_same(whole, resumed)
     assert [entry["epoch"] for entry in report.history] == list(range(1, SMALL.epochs + 1))
-    assert load(tmp_path) is None
+
+
+def test_a_finished_training_is_found_again(tmp_path: Path) -> None:
+    data, again = planted_groups().data, Transformer(SMALL)
+    Transformer(SMALL).fit(data, run(checkpoints=tmp_path))
+    report = again.fit(data, run(checkpoints=tmp_path, progress=StopAfter(0)))
+    assert len(report.history) == SMALL.epochs
+    other = replace(data, fingerprint="of other people")
+    with pytest.raises(KeyboardInterrupt):
+        Transformer(SMALL).fit(other, run(checkpoints=tmp_path, progress=StopAfter(0)))
 
 
 KILLED = """
@@ -89,7 +99,8 @@ def test_kill_minus_nine_loses_at_most_one_checkpoint_interval(tmp_path: Path) -
     killed_at = 2 * steps + max(1, steps // 2)
     outcome = subprocess.run([sys.executable, "-c", KILLED, tmp_path, str(killed_at)], check=False)
     assert outcome.returncode == -signal.SIGKILL
-    kept = load(tmp_path)
+    (folder,) = tmp_path.iterdir()
+    kept = load(folder)
     assert kept is not None
     assert len(kept[1]["history"]) == 2
     whole, resumed = Transformer(SMALL), Transformer(SMALL)

@@ -83,7 +83,7 @@ class Outputs:
 class TrainingTask(Protocol):
     """What a gradient model hands to a trainer, which knows nothing of the model.
 
-    settings: those of the model, which tell one interrupted training from another.
+    settings: those of the model, and the fingerprint of the data; they tell one interrupted training from another.
     """
 
     module: Any

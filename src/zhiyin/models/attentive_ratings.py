@@ -119,7 +119,7 @@ class AttentiveRatings(NeuralModel[Network]):
         network.centre.fill_(float(values.mean()))
         network.scale.copy_(torch.tensor(scale))
         network.rated.fill_(float(rated))
-        return Task(self, network, histories, run, least=2)
+        return Task(self, network, data, run, histories=histories, least=2)
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         """Expected ratings before they are cut to the scale, so that favourites keep their order."""

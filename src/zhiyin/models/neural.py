@@ -193,10 +193,12 @@ class NeuralTask(ABC, Generic[N]):
 
     objective: Objective
 
-    def __init__(self, model: NeuralModel[N], network: N, histories: Histories, run: Run, least: int) -> None:
+    def __init__(
+        self, model: NeuralModel[N], network: N, data: Dataset, run: Run, *, histories: Histories, least: int
+    ) -> None:
         config = model.config
         self.module = network
-        self.settings = config.model_dump()
+        self.settings: Mapping[str, Any] = {"data": data.fingerprint, **config.model_dump()}
         self.histories, self.config, self.device = histories, config, run.device
         self.schedule = Schedule(
             epochs=config.epochs,
@@ -231,7 +233,7 @@ class NextItemTask(NeuralTask[L]):
 
     def __init__(self, model: NextItemModel[L], network: L, data: Dataset, run: Run, least: int) -> None:
         histories = data.histories.keep(data.histories.weights > 0)
-        super().__init__(model, network, histories, run, least)
+        super().__init__(model, network, data, run, histories=histories, least=least)
         self.moments = Moments.of(histories, len(data.items), data.now, model.config.half_life_days)
         self.logs = self.tensor(self.moments.logs)
         with torch.no_grad():

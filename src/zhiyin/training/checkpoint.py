@@ -26,7 +26,3 @@ def load(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         return None
     with safe_open(path, "pt") as file:
         return {key: file.get_tensor(key) for key in file.keys()}, json.loads(file.metadata()["state"])  # noqa: SIM118
-
-
-def clear(folder: Path) -> None:
-    (folder / FILE).unlink(missing_ok=True)

@@ -21,14 +21,15 @@ class PlainTrainer:
     """AdamW on the mean loss of a batch of users, stopped early on the task's validation figure.
 
     All randomness of an epoch derives from (seed, epoch), so that a run resumed at an epoch's start repeats the
-    uninterrupted one exactly. With `run.checkpoints` set, state is kept after every epoch, and the history is
-    appended to `history.jsonl` there.
+    uninterrupted one exactly. With `run.checkpoints` set, state is kept after every epoch in a folder of the
+    training's own there, with the history in `history.jsonl`; a finished training is found again, too.
     """
 
     def run(self, task: TrainingTask, run: Run) -> FitReport:
         """Trains `task.module` in place and leaves the best epoch's parameters in it."""
         course = _Course.begin(task, run)
         schedule = task.schedule
+        folder = None if run.checkpoints is None else run.checkpoints / course.identity[:16]
         for epoch in range(len(course.history), schedule.epochs):
             if schedule.patience and len(course.history) - course.best_epoch >= schedule.patience:
                 break
@@ -36,13 +37,11 @@ class PlainTrainer:
             course.module.eval()
             course.record(epoch + 1, loss, task.validate())
             run.progress.epoch(epoch + 1, schedule.epochs, course.history[-1])
-            if run.checkpoints is not None:
-                course.keep(run.checkpoints)
+            if folder is not None:
+                course.keep(folder)
         if course.best:
             course.module.load_state_dict(course.best)
         course.module.eval()
-        if run.checkpoints is not None:
-            checkpoint.clear(run.checkpoints)
         return FitReport({"epochs": max(course.best_epoch, 1), "patience": 0}, tuple(course.history))
 
 
@@ -65,8 +64,8 @@ class _Course:
             module.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
         )
         course = cls(module, optimizer, _identity(task, run))
-        loaded = checkpoint.load(run.checkpoints) if run.checkpoints is not None else None
-        if loaded is not None and loaded[1]["identity"] == course.identity:
+        loaded = checkpoint.load(run.checkpoints / course.identity[:16]) if run.checkpoints is not None else None
+        if loaded is not None:
             course.resume(*loaded)
         return course
 
