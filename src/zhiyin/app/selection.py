@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
 from zhiyin.app.registry import MODELS, make_model, names
 from zhiyin.core.dataset import Dataset, Split
 from zhiyin.core.errors import InputError
@@ -155,4 +157,5 @@ def _run(name: str, split: Split, selection: Selection) -> Run:
 
 
 def evaluated(model: Model, split: Split) -> RankingResult:
-    return evaluate_ranking(model, split.holdout, len(split.train.items))
+    with threadpool_limits(1, "openmp"):
+        return evaluate_ranking(model, split.holdout, len(split.train.items))

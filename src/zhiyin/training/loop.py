@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 from zhiyin.core.arrays import IntVector
@@ -26,7 +27,15 @@ class PlainTrainer:
     """
 
     def run(self, task: TrainingTask, run: Run) -> FitReport:
-        """Trains `task.module` in place and leaves the best epoch's parameters in it."""
+        """Trains `task.module` in place and leaves the best epoch's parameters in it.
+
+        One thread trains: several gain little on batches this small, and lose many times that where cores are shared,
+        since they wait for each other.
+        """
+        with threadpool_limits(1, "openmp"):
+            return self._run(task, run)
+
+    def _run(self, task: TrainingTask, run: Run) -> FitReport:
         course = _Course.begin(task, run)
         schedule = task.schedule
         folder = None if run.checkpoints is None else run.checkpoints / course.identity[:16]
