@@ -4,10 +4,15 @@ import csv
 import gzip
 import io
 import json
+import os
+import resource
 import sys
 import tempfile
+import threading
 from collections import Counter
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +25,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from zhiyin.app import ingest as importing
 from zhiyin.app.ingest import IngestReport, IngestRequest, ingest
 from zhiyin.cli.ingest import ingest as command
-from zhiyin.core.errors import ConfigError, InputError
+from zhiyin.core.errors import ConfigError, InputError, StoreError
 from zhiyin.core.events import MISSING_TIME, Events
-from zhiyin.events import parquet
+from zhiyin.events import parquet, sources
 from zhiyin.events.catalogue import read_catalog, read_users
 from zhiyin.events.cleaning import steps
+from zhiyin.events.identity import Occurrences
 from zhiyin.events.reading import EventFile
 from zhiyin.events.refusals import RefusalLog
 from zhiyin.events.sources import BLOCK_BYTES
@@ -132,6 +139,43 @@ def test_parquet(tmp_path: Path, packed: bool) -> None:
     assert _reasons(log) == {"missing-user": 1}
 
 
+def test_columns_of_parquet_that_are_no_text_do_not_stop_an_import(tmp_path: Path) -> None:
+    path = tmp_path / "events.parquet"
+    frame = pl.DataFrame(
+        {
+            "user_id": [b"u1", "用户".encode()],
+            "item_id": ["a", "b"],
+            "play_time": [timedelta(seconds=1.5), None],
+            "picture": [b"\xff\xd8", None],
+            "vectors": [[[1.0, 2.0], [3.0]], None],
+            "genres": [["x", "y"], []],
+            "nested": [{"a": 1}, None],
+            "array": pl.Series([[1.0, 2.0], None], dtype=pl.Array(pl.Float64, 2)),
+        }
+    )
+    frame.write_parquet(path)
+    events, log = _read(path)
+    assert list(events.user_id) == ["u1", "用户"]
+    assert events.value[0] == 1.5
+    assert log.total == 0
+    catalog, _ = read_catalog(path, log)
+    assert list(catalog.categories) == [("x", "y"), ()]
+    assert catalog.attributes["vectors"][0] == "1|2|3"
+
+
+@pytest.mark.parametrize("write", [pl.DataFrame.write_csv, pl.DataFrame.write_ndjson, pl.DataFrame.write_parquet])
+def test_a_named_pipe_is_read_like_a_file(tmp_path: Path, write: Any) -> None:
+    good, pipe = tmp_path / "events", tmp_path / "pipe"
+    write(pl.read_csv(GOOD.encode()), good)
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(good.read_bytes(),))
+    writer.start()
+    events, log = _read(pipe)
+    writer.join()
+    assert list(events.user_id) == ["u1", "u2"]
+    assert log.total == 0
+
+
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(GOOD.encode()))))
     events, _ = _read("-")
@@ -203,6 +247,13 @@ def test_json_lines_that_are_no_objects(tmp_path: Path) -> None:
     events, log = _read(_write(tmp_path, LINES + "{oops\n[1]\n" + '{"user_id": "u", "item_id": "i", "rating": NaN}\n'))
     _check_good(events)
     assert _reasons(log) == {"bad-json": 2, "not-finite": 1}
+
+
+def test_halves_of_surrogate_pairs_in_json_are_replaced(tmp_path: Path) -> None:
+    line = r'{"user_id": "u\ud800", "item_id": "i", "genres": ["\ud800"], "\ud800": 1}'
+    events, log = _read(path := _write(tmp_path, line + "\n", "events.jsonl"))
+    assert list(events.user_id) == ["u?"]
+    assert read_catalog(path, log)[0].categories[0] == ("?",)
 
 
 def test_a_quoted_field_may_span_lines(tmp_path: Path) -> None:
@@ -380,6 +431,13 @@ def test_a_catalogue(tmp_path: Path) -> None:
     assert list(catalog.attributes["品牌"]) == [None, None]
 
 
+def test_ids_of_a_catalogue_are_those_that_events_can_have(tmp_path: Path) -> None:
+    path = _write(tmp_path, f"item_id,title\na\x1b[31m,X\n{'b' * 1025},Y\n,Z\nc,W\n")
+    catalog, _ = read_catalog(path, log := RefusalLog())
+    assert list(catalog.item_id) == ["c"]
+    assert _reasons(log) == {"control-character": 1, "field-too-large": 1, "missing-item": 1}
+
+
 def test_keys_that_come_late_in_json_lines(tmp_path: Path) -> None:
     early = "".join(json.dumps({"user_id": f"u{row}", "item_id": "i"}) + "\n" for row in range(60_000))
     late = json.dumps({"user_id": "u", "item_id": "i", "rating": 4, "timestamp": 1700000000}) + "\n"
@@ -490,6 +548,85 @@ def test_importing_twice_changes_nothing(tmp_path: Path) -> None:
     assert [(file.added, file.known) for file in _import(tmp_path).files] == [(0, 3)]
 
 
+def test_titles_that_are_known_leave_the_catalogue_as_it_is(tmp_path: Path) -> None:
+    _write(tmp_path, "user,item,title\nu,a,A\n")
+    _import(tmp_path)
+    stores = open_stores(_store(tmp_path))
+    before = stores.catalog.revision()
+    assert _import(tmp_path).titled == 0
+    assert stores.catalog.revision() == before
+    stores.close()
+
+
+@contextmanager
+def _files_of_at_most(size: int) -> Iterator[None]:
+    """Writing beyond `size` bytes of a file fails, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def _in_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 1 << 14)
+    monkeypatch.setattr(importing, "_BATCHES_A_COMMIT", 1)
+
+
+MANY = HEAD + "".join(f"u{row},i{row},1,{1_700_000_000 + row}\n" for row in range(10_000))
+
+
+def test_a_full_disk_leaves_whole_commits_and_importing_again_adds_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _in_small_batches(monkeypatch)
+    _write(tmp_path, MANY)
+    with _files_of_at_most(1_500_000), pytest.raises(StoreError, match="events of .* are in the store") as raised:
+        _import(tmp_path)
+    kept = int(str(raised.value).split("full. ")[1].split(" ")[0].replace(",", ""))
+    (again,) = _import(tmp_path).files
+    assert (again.known, again.added) == (kept, 10_000 - kept)
+
+
+def test_a_file_that_is_cut_off_says_what_it_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _in_small_batches(monkeypatch)
+    packed = gzip.compress(MANY.encode())
+    _write(tmp_path, packed[: len(packed) * 9 // 10])
+    with pytest.raises(InputError, match=r"may be cut off\. [\d,]+ events of .* are in the store"):
+        _import(tmp_path)
+    with pytest.raises(InputError, match=r"may be cut off$"):
+        _import(tmp_path / ".." / tmp_path.name, strict=True)
+
+
+def _read_refusing(path: Path, refused: Path) -> None:
+    with RefusalLog(refused).open() as log:
+        list(EventFile(path, log))
+
+
+def test_folders_without_room_are_named(tmp_path: Path) -> None:
+    lines = "".join(json.dumps({"user_id": str(row), "item_id": "i"}) + "\n" for row in range(10_000))
+    packed = _write(tmp_path, gzip.compress(lines.encode()))
+    with _files_of_at_most(50_000):
+        with pytest.raises(InputError, match="cannot be unpacked in"):
+            _read(packed)
+        with Occurrences() as occurrences, pytest.raises(StoreError, match="set TMPDIR"):
+            occurrences.ids([str(row) for row in range(20_000)])
+        with pytest.raises(InputError, match="cannot write the file of refused rows"):
+            _read_refusing(_write(tmp_path, HEAD + ",i,1,1\n" * 3_000), tmp_path / "refused.csv")
+
+
+def test_refused_rows_are_never_listed_over_what_is_read_or_kept(tmp_path: Path) -> None:
+    path = _write(tmp_path, GOOD + ",i,1,1\n")
+    before = path.read_bytes()
+    (tmp_path / "link.csv").symlink_to(path)
+    for over in (path, tmp_path / "link.csv", tmp_path / "store.db"):
+        with pytest.raises(InputError, match="name another file"):
+            _import(tmp_path, refused=over)
+    assert path.read_bytes() == before
+    assert not (tmp_path / "store.db").exists()
+
+
 def test_good_rows_are_kept_and_refused_ones_listed(tmp_path: Path) -> None:
     _write(tmp_path, GOOD + "u3,i3,x,1\n")
     report = _import(tmp_path)
@@ -559,6 +696,17 @@ def test_the_command_prints_counts(tmp_path: Path, cli: typer.Typer) -> None:
     assert "'gone'" in shown.output
     again = CliRunner().invoke(cli, [*arguments, "--json"])
     assert json.loads(again.output)["files"][0]["known"] == 2
+
+
+def test_names_of_files_are_shown_as_they_are(tmp_path: Path, cli: typer.Typer) -> None:
+    names = [os.fsdecode(os.fsencode(tmp_path) + part) for part in (b"/[red]a[/b].csv", b"/\xd6\xd0.csv")]
+    for name in names:
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(GOOD)
+    shown = CliRunner().invoke(cli, [*names, "--store", _store(tmp_path)])
+    assert shown.exit_code == 0, shown.output
+    assert "[red]a[/b].csv" in shown.output
+    assert r"\xd6\xd0.csv" in shown.output
 
 
 def test_the_command_explains_a_wrong_mapping(tmp_path: Path, cli: typer.Typer) -> None:

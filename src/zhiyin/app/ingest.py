@@ -1,13 +1,14 @@
 """Files into a store."""
 
+import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from zhiyin.core.catalog import Catalog
-from zhiyin.core.errors import InputError
+from zhiyin.core.errors import InputError, StoreError
 from zhiyin.events.catalogue import read_catalog, read_users
 from zhiyin.events.cleaning import steps
 from zhiyin.events.reading import EventFile
@@ -79,7 +80,7 @@ def ingest(request: IngestRequest) -> IngestReport:
         raise InputError("nothing to import: name a file of events, a catalogue or a file of users")
     if [str(source) for source in request.events].count("-") > 1:
         raise InputError("standard input can be read once; name '-' once")
-    path = request.refused or Path(request.store.removeprefix("sqlite:///") + ".refused.csv")
+    path = _path_of_refused(request)
     with ExitStack() as stack:
         stores = open_stores(request.store, request.tenant)
         stack.callback(stores.close)
@@ -95,7 +96,7 @@ def ingest(request: IngestRequest) -> IngestReport:
         if request.users is not None:
             people, users = read_users(request.users, log, request.columns)
             stores.users.upsert(people)
-        reports = [_append(file, stores) for file in files]
+        reports = [_append(file, stores, lasting=not request.strict) for file in files]
         titled = _add_titles(files, stores)
         if request.strict and log.total:
             raise InputError(
@@ -116,30 +117,48 @@ def ingest(request: IngestRequest) -> IngestReport:
         )
 
 
+def _path_of_refused(request: IngestRequest) -> Path:
+    """Where refused rows are listed: never over the store or a file that is read."""
+    store = request.store.removeprefix("sqlite:///")
+    path = request.refused or Path(f"{store}.refused.csv")
+    for used in (store, *request.events, request.catalogue, request.users):
+        if used is not None and os.path.realpath(used) == os.path.realpath(path):
+            raise InputError(f"refused rows would be listed in {path}, which this import uses: name another file")
+    return path
+
+
 def _each_once(sources: Sequence[str | Path]) -> tuple[list[str | Path], list[str]]:
     """The files, and the names under which one of them came again."""
-    found: dict[str | Path, str | Path] = {}
+    found: dict[str, str | Path] = {}
     repeated = []
     for source in sources:
-        path = source if str(source) == "-" else Path(source).resolve()
+        path = "-" if str(source) == "-" else os.path.realpath(source)
         if path in found:
             repeated.append(source_name(source))
         found.setdefault(path, source)
     return list(found.values()), repeated
 
 
-def _append(file: EventFile, stores: SqliteStores) -> FileReport:
-    added = known = 0
-    batches = iter(file)
+def _append(file: EventFile, stores: SqliteStores, *, lasting: bool) -> FileReport:
+    """lasting: what was written before an error stays."""
+    added = known = kept = 0
     more = True
-    while more:
-        more = False
-        with stores.transaction():
-            for batch in islice(batches, _BATCHES_A_COMMIT):
-                report = stores.events.append(batch)
-                added += report.added
-                known += report.known
-                more = True
+    try:
+        with closing(iter(file)) as batches:
+            while more:
+                more = False
+                with stores.transaction():
+                    for batch in islice(batches, _BATCHES_A_COMMIT):
+                        report = stores.events.append(batch)
+                        added += report.added
+                        known += report.known
+                        more = True
+                kept = added
+    except (InputError, StoreError) as error:
+        if not (lasting and kept):
+            raise
+        rest = f"{kept:,} events of {file.name} are in the store; importing it again adds the rest"
+        raise type(error)(f"{error}. {rest}") from error
     refused = dict(sorted(file.log.counts.get(file.name, {}).items()))
     return FileReport(file.name, file.read, added, known, refused, dict(file.removed))
 
@@ -150,6 +169,7 @@ def _add_titles(files: Sequence[EventFile], stores: SqliteStores) -> int:
     if titles:
         for item in stores.catalog.read().item_id:
             titles.pop(item, None)
+    if titles:
         stores.catalog.upsert(Catalog.build(item_id=list(titles), title=list(titles.values())))
     return len(titles)
 

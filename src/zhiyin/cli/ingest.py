@@ -49,7 +49,7 @@ def ingest(
     if as_json:
         typer.echo(json.dumps(asdict(report), ensure_ascii=False, default=str))
     else:
-        _show(report, Console())
+        _show(report, Console(markup=False, emoji=False))
 
 
 def _pair(mapping: str) -> tuple[str, str]:
@@ -61,7 +61,7 @@ def _pair(mapping: str) -> tuple[str, str]:
 
 def _show(report: IngestReport, console: Console) -> None:
     for file in report.files:
-        table = Table(title=file.file, title_justify="left", show_header=False)
+        table = Table(show_header=False)
         table.add_column("what")
         table.add_column("rows", justify="right")
         rows = [("read", file.read)]
@@ -69,6 +69,7 @@ def _show(report: IngestReport, console: Console) -> None:
         rows += [(f"removed: {step}", n) for step, n in file.removed.items()]
         for what, n in (*rows, ("known already", file.known), ("added", file.added)):
             table.add_row(what, f"{n:,}")
+        console.print(file.file, soft_wrap=True, highlight=False)
         console.print(table)
     for name, count in (("catalogue", report.catalogue), ("users", report.users)):
         if count is not None:
@@ -80,6 +81,6 @@ def _show(report: IngestReport, console: Console) -> None:
     if report.refusals is not None:
         console.print(f"refused rows are listed in {report.refusals}", soft_wrap=True)
     for name in report.repeated:
-        console.print(f"{name} is named more than once and was imported once", markup=False, soft_wrap=True)
+        console.print(f"{name} is named more than once and was imported once", soft_wrap=True)
     for column in report.unused:
-        console.print(f"no file has the mapped column {column!r}", markup=False)
+        console.print(f"no file has the mapped column {column!r}")

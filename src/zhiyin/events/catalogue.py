@@ -11,6 +11,7 @@ import polars as pl
 
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.events import MISSING_TIME
+from zhiyin.events.checking import ID_CHARACTERS
 from zhiyin.events.columns import recognise
 from zhiyin.events.records import Table
 from zhiyin.events.refusals import SHOWN, Refusal, RefusalLog
@@ -19,6 +20,7 @@ from zhiyin.events.tables import open_table
 from zhiyin.events.times import parse_times
 
 _ITEM = ("item_id", "title", "description", "categories", "price", "image", "audio", "available_from", "available")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UNAVAILABLE = {"0", "false", "no", "n", "否", "下架"}
 
 
@@ -47,7 +49,7 @@ def read_catalog(source: str | Path, log: RefusalLog, columns: Mapping[str, str]
     """The items of a file and the number of rows read; of two rows with one id the later one counts.
 
     Columns without a canonical name become attributes. Categories are apart by `|`, `,`, `;` or, in RecBole's
-    sequences, spaces. A row without an id is refused ("missing-item"); a price or date that cannot be read is left
+    sequences, spaces. A row without an id that events can have is refused; a price or date that cannot be read is left
     out, since the item can be recommended without it. Raises `InputError` for a file that cannot be read.
     """
     read, count = _read(source, "item_id", _ITEM, log, columns or {})
@@ -92,11 +94,11 @@ def _read(
             if row is None:
                 continue
             identifier = row[places[key]]
-            if identifier is None or len(identifier) > 1024:
-                reason = f"missing-{side}" if identifier is None else "field-too-large"
-                log.add(Refusal(file, number, key, (identifier or "")[:SHOWN], reason))
-            else:
+            reason = _refused(identifier, side)
+            if reason is None:
                 rows[identifier] = row
+            else:
+                log.add(Refusal(file, number, key, (identifier or "")[:SHOWN], reason))
         return _Read(table.names, places, table.sequences, list(rows.values())), count
 
 
@@ -105,6 +107,14 @@ def _rows(table: Table) -> Iterator[tuple[int, tuple[Any, ...] | None, int]]:
         yield 0, None, records.read
         for number, row in zip(records.rows.tolist(), records.cells.iter_rows(), strict=True):
             yield number, tuple((cell.strip() or None) if cell is not None else None for cell in row), 0
+
+
+def _refused(identifier: str | None, side: str) -> str | None:
+    if identifier is None:
+        return f"missing-{side}"
+    if len(identifier) > ID_CHARACTERS:
+        return "field-too-large"
+    return "control-character" if _CONTROL.search(identifier) else None
 
 
 def _split(cell: str | None, spaced: bool) -> tuple[str, ...]:

@@ -40,7 +40,10 @@ def steps(names: Sequence[str]) -> tuple[Step, ...]:
     for name in names:
         for part in PRESETS.get(name, (name,)):
             if part not in _STEPS:
-                raise ConfigError(f"no cleaning step {part!r}; known: {', '.join((*_STEPS, *PRESETS))}")
+                raise ConfigError(
+                    f"no cleaning step {part!r}; known: {', '.join((*_STEPS, *PRESETS))};"
+                    " bots and repeats are left out when training, by the setting cleaning of [preparation]"
+                )
             chosen.setdefault(part, _STEPS[part])
     return tuple(chosen.values())
 

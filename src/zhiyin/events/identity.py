@@ -8,6 +8,8 @@ from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
+from zhiyin.core.errors import StoreError
+
 
 class Occurrences:
     """Ids from the content of a row and how many like it the file has had so far.
@@ -28,11 +30,19 @@ class Occurrences:
         self._batch = 0
 
     def ids(self, contents: Sequence[str]) -> list[str]:
-        """One id a row: 128 bits of the SHA-256 of its content, and its number among the rows of that content."""
+        """One id a row: 128 bits of the SHA-256 of its content, and its number among the rows of that content.
+
+        Raises `StoreError` where the temporary folder has no room for the counts.
+        """
         digests = [sha256(content.encode()).digest()[:16] for content in contents]
         keys = [int.from_bytes(digest[:8], "big", signed=True) for digest in digests]
         here = Counter(keys)
-        before = self._before(here)
+        try:
+            before = self._before(here)
+        except sqlite3.OperationalError as error:
+            raise StoreError(
+                f"{self._folder.name}: {error}; free space there, or set TMPDIR to a folder that has some"
+            ) from error
         ids = []
         for digest, key in zip(digests, keys, strict=True):
             times = before.get(key, 0) + 1

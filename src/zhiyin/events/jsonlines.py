@@ -85,8 +85,12 @@ def _cell(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, list):
-        return "|".join(str(part) for part in value if part is not None)
-    if isinstance(value, bool | dict):
-        return json.dumps(value, ensure_ascii=False)
-    # A lone surrogate is legal in JSON and nowhere else.
-    return str(value).encode("utf-8", "replace").decode("utf-8")
+        value = "|".join(str(part) for part in value if part is not None)
+    elif isinstance(value, bool | dict):
+        value = json.dumps(value, ensure_ascii=False)
+    return _valid(str(value))
+
+
+def _valid(text: str) -> str:
+    """A lone surrogate is legal in JSON and nowhere else."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from zhiyin.core.errors import InputError
 from zhiyin.events.records import BATCH, Records, Table
@@ -119,7 +120,16 @@ class _Thrift:
         return number >> 1 ^ -(number & 1)
 
 
-def _as_text(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+def _as_text(column: pl.Expr, kind: pl.DataType | DataTypeClass) -> pl.Expr:
+    if isinstance(kind, pl.Array):
+        column, kind = column.arr.to_list(), pl.List(kind.inner)
+    if isinstance(kind, pl.List):
+        return column.list.eval(_as_text(pl.element(), kind.inner)).list.join("|")
+    return _castable(column, kind).cast(pl.String)
+
+
+def _castable(column: pl.Expr, kind: pl.DataType | DataTypeClass) -> pl.Expr:
+    """The column as something that can be cast to text, times as numbers: ms since 1970, or seconds of a duration."""
     if kind.is_float():
         # Ids with gaps are stored as floats by data-frame libraries: 17850.0 is customer 17850.
         whole = column.is_finite() & (column == column.round(0)) & (column.abs() < 2.0**53)
@@ -127,10 +137,11 @@ def _as_text(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
             pl.when(whole).then(column.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(column.cast(pl.String))
         )
     if isinstance(kind, pl.Datetime):
-        moment = column.dt.convert_time_zone("UTC") if kind.time_zone else column
-        return moment.dt.epoch("ms").cast(pl.String)
+        return (column.dt.convert_time_zone("UTC") if kind.time_zone else column).dt.epoch("ms")
     if isinstance(kind, pl.Date):
         return column.dt.to_string("%Y-%m-%d")
-    if isinstance(kind, pl.List):
-        return column.cast(pl.List(pl.String)).list.join("|")
-    return column.cast(pl.String)
+    if isinstance(kind, pl.Duration):
+        return column.dt.total_milliseconds() / 1000
+    if isinstance(kind, pl.Binary):
+        return column.map_elements(lambda cell: cell.decode("utf-8", "replace"), return_dtype=pl.String)
+    return column

@@ -1,7 +1,7 @@
 """Files of events, in any format, as batches of checked `Events`."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -58,7 +58,7 @@ class EventFile:
         self.titles: dict[str, str] = {}
         self.headers: tuple[str, ...] = ()
 
-    def __iter__(self) -> Iterator[Events]:
+    def __iter__(self) -> Generator[Events, None, None]:
         with open_table(self.source, "events", self.log) as table, Occurrences() as occurrences:
             self.headers = table.names
             places = recognise(table.names, self.columns, _WANTED, self.name, ("user_id", "item_id"))

@@ -39,15 +39,13 @@ class RefusalLog:
         self.counts.setdefault(refusal.file, Counter())[refusal.reason] += 1
         if self.path is None:
             return
-        if self._writer is None:
-            try:
-                self._file = self.path.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="")
-            except OSError as error:
-                raise InputError(f"cannot write the file of refused rows {self.path}: {error.strerror}") from error
-            self._writer = csv.writer(self._file)
-            self._writer.writerow([field.name for field in fields(Refusal)])
         texts = map(harmless, (refusal.field, refusal.value, refusal.reason))
-        self._writer.writerow([harmless(refusal.file), refusal.row, *texts])
+        with self._errors():
+            if self._writer is None:
+                self._file = self.path.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="")
+                self._writer = csv.writer(self._file)
+                self._writer.writerow([field.name for field in fields(Refusal)])
+            self._writer.writerow([harmless(refusal.file), refusal.row, *texts])
 
     @property
     def total(self) -> int:
@@ -64,7 +62,15 @@ class RefusalLog:
             yield self
         finally:
             if self._file is not None:
-                self._file.close()
+                with self._errors():
+                    self._file.close()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(f"cannot write the file of refused rows {self.path}: {error.strerror}") from error
 
 
 def harmless(cell: str) -> str:

@@ -2,13 +2,14 @@
 
 import codecs
 import gzip
+import os
 import re
 import shutil
 import sys
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
@@ -72,7 +73,8 @@ def open_bytes(source: str | Path) -> Iterator[ByteStream]:
             opened = gzip.GzipFile(fileobj=raw)
         elif magic == b"\x28\xb5\x2f\xfd":
             opened = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True, closefd=False)
-        yield ByteStream(opened, name, Path(source) if opened is raw and str(source) != "-" else None)
+        plain = opened is raw and str(source) != "-" and Path(source).is_file()
+        yield ByteStream(opened, name, Path(source) if plain else None)
     finally:
         if raw is not sys.stdin.buffer:
             raw.close()
@@ -80,18 +82,29 @@ def open_bytes(source: str | Path) -> Iterator[ByteStream]:
 
 @contextmanager
 def as_file(stream: ByteStream) -> Iterator[Path]:
-    """A file with the bytes of `stream`, for formats that one reading from front to back is not enough for."""
+    """A file with the bytes of `stream`, for formats that one reading from front to back is not enough for.
+
+    Raises `InputError` where the temporary folder has no room for it.
+    """
     if stream.plain_path is not None:
         yield stream.plain_path
         return
-    with tempfile.NamedTemporaryFile() as copy:
-        shutil.copyfileobj(cast(IO[bytes], stream), copy, BLOCK_BYTES)
-        copy.flush()
+    with ExitStack() as stack:
+        try:
+            copy = stack.enter_context(tempfile.NamedTemporaryFile())
+            shutil.copyfileobj(cast(IO[bytes], stream), copy, BLOCK_BYTES)
+            copy.flush()
+        except OSError as error:
+            raise InputError(
+                f"{stream.name}: cannot be unpacked in {tempfile.gettempdir()} ({error.strerror}); free space there, or"
+                " set TMPDIR to a folder that has some"
+            ) from error
         yield Path(copy.name)
 
 
 def source_name(source: str | Path) -> str:
-    return "standard input" if str(source) == "-" else str(source)
+    """What to call `source`; bytes of a path that are no UTF-8 are written out."""
+    return "standard input" if str(source) == "-" else os.fsencode(source).decode("utf-8", "backslashreplace")
 
 
 def blocks(stream: ByteStream) -> Iterator[Block]:
