@@ -47,7 +47,7 @@ class FeatureTrees(StoredModel):
 
     name: ClassVar[str] = "features"
     arrays: ClassVar[frozenset[str]] = frozenset({"booster", "item_columns", "item_features", "user_width"})
-    search: ClassVar[tuple[dict[str, Any], ...]] = ({"learn_from": 0.1}, {"learn_from": 0.3}, {"learn_from": 0.5})
+    search: ClassVar[tuple[dict[str, Any], ...]] = ({"learn_from": 0.1}, {"learn_from": 0.3})
     config: Config
 
     def fit(self, data: Dataset, run: Run) -> FitReport:
