@@ -1,13 +1,18 @@
 """Preparation and splits keep the truth of sequences and leak nothing."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from zhiyin.cli import application
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.dataset import Dataset
-from zhiyin.core.errors import InputError
+from zhiyin.core.errors import ConfigError, InputError
 from zhiyin.core.events import Events
 from zhiyin.dataset.cleaning import clean
 from zhiyin.dataset.histories import history_of
@@ -20,6 +25,7 @@ from zhiyin.dataset.splits import (
     time_split,
     user_holdout_split,
 )
+from zhiyin.storage.opening import open_stores
 
 PLAIN = PreparationSettings(encoder=None)
 
@@ -145,6 +151,27 @@ def test_all_that_a_bot_did_goes_and_its_limits_can_be_set() -> None:
     assert dataset(log, settings).removals == removals
     with pytest.raises(InputError, match="clean less"):
         dataset(acts("u", [1, 2, 3]), settings)
+
+
+def test_commands_report_what_cleaning_left_out(tmp_path: Path) -> None:
+    store, config = f"sqlite:///{tmp_path / 'store.db'}", tmp_path / "config.toml"
+    stores = open_stores(store)
+    stores.events.append(Events.concat([random_events(0), acts("scraper", list(range(1_200)))]))
+    stores.close()
+    config.write_text('[preparation]\ncleaning = ["bots"]\nbots = { events_a_day = 1_000 }\n')
+    common = ["--store", store, "--config", str(config)]
+    said = "left out, bots: events 1,200, users 1 (more than 1,000 events in a day)"
+    trained = CliRunner().invoke(application, ["train", *common, "--model", "popularity", "--out", str(tmp_path / "a")])
+    assert said in trained.stderr
+    (manifest,) = (tmp_path / "a").glob("*/manifest.json")
+    assert json.loads(manifest.read_text())["data"]["removals"][0]["events"] == 1_200
+    report = ["evaluate", *common, "--models", "popularity", "--report", str(tmp_path / "report")]
+    assert said in CliRunner().invoke(application, report).stderr
+    assert "events 1,200, users 1" in (tmp_path / "report" / "report.html").read_text("utf-8")
+    config.write_text("[model]\nweight = 1\n")
+    refused = CliRunner().invoke(application, report)
+    assert isinstance(refused.exception, ConfigError)
+    assert "leave out the [model] table" in str(refused.exception)
 
 
 def test_without_named_steps_nothing_is_cleaned() -> None:

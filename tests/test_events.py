@@ -582,7 +582,7 @@ def test_a_full_disk_leaves_whole_commits_and_importing_again_adds_the_rest(
 ) -> None:
     _in_small_batches(monkeypatch)
     _write(tmp_path, MANY)
-    with _files_of_at_most(1_500_000), pytest.raises(StoreError, match="events of .* are in the store") as raised:
+    with _files_of_at_most(1_500_000), pytest.raises(StoreError, match=r"events of .* are in the store") as raised:
         _import(tmp_path)
     kept = int(str(raised.value).split("full. ")[1].split(" ")[0].replace(",", ""))
     (again,) = _import(tmp_path).files

@@ -7,7 +7,7 @@ from pathlib import Path
 from zhiyin.app.comparison import ComparisonRequest, compare, divisions, people_of
 from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.rating_comparison import RatingsRequest, compare_ratings
-from zhiyin.core.dataset import Dataset
+from zhiyin.core.dataset import Dataset, Removal
 from zhiyin.core.errors import InputError
 from zhiyin.core.models import Progress, Silent
 from zhiyin.dataset.settings import PreparationSettings
@@ -33,11 +33,12 @@ class EvaluateRequest:
 
 @dataclass(frozen=True)
 class EvaluateReport:
-    """board: best first. page, figures: the files written."""
+    """board: best first. page, figures: the files written. removals: what cleaning took out before all else."""
 
     board: Leaderboard
     page: Path
     figures: Path
+    removals: tuple[Removal, ...] = ()
 
 
 def evaluate(request: EvaluateRequest) -> EvaluateReport:
@@ -49,7 +50,7 @@ def evaluate(request: EvaluateRequest) -> EvaluateReport:
     page = write_report(request.report / "report.html", board, profile_of(data), parts)
     figures = request.report / "leaderboard.json"
     figures.write_text(board.to_json(), "utf-8")
-    return EvaluateReport(board, page, figures)
+    return EvaluateReport(board, page, figures, data.removals)
 
 
 def _ranking(data: Dataset, request: EvaluateRequest) -> tuple[Leaderboard, ReportParts]:

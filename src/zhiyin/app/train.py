@@ -21,7 +21,7 @@ from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.registry import make_model
 from zhiyin.app.selection import Trial
 from zhiyin.artifacts.folder import publish
-from zhiyin.core.dataset import Dataset
+from zhiyin.core.dataset import Dataset, Removal
 from zhiyin.core.errors import ConfigError
 from zhiyin.core.models import Model, Progress, Silent
 from zhiyin.core.results import Manifest
@@ -58,7 +58,7 @@ class TrainRequest:
 class TrainReport:
     """trials: best first by validation. chosen: refitted on everything and published. board: of the test part, or of
     validation where the data has no room for a test. notes: what could not be done. page: the report, a file of
-    the published version.
+    the published version. removals: what cleaning took out before all else.
     """
 
     trials: tuple[Trial, ...]
@@ -70,6 +70,7 @@ class TrainReport:
     users: int
     items: int
     events: int
+    removals: tuple[Removal, ...] = ()
 
 
 def train(request: TrainRequest) -> TrainReport:
@@ -96,6 +97,7 @@ def train(request: TrainRequest) -> TrainReport:
         len(data.users),
         len(data.items),
         len(data.histories.items),
+        data.removals,
     )
 
 
@@ -137,6 +139,7 @@ def _publish(request: TrainRequest, data: Dataset, comparison: Comparison, model
             "items": len(data.items),
             "events": len(data.histories.items),
             "rating_scale": data.rating_scale,
+            "removals": [asdict(removal) for removal in data.removals],
         },
         "split": {"protocol": request.validation, "seed": request.seed, "words": comparison.board.protocol},
         "metrics": _metrics(comparison),

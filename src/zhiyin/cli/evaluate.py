@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from zhiyin.cli.show import Bars, choice, console, leaderboard
+from zhiyin.cli.show import Bars, choice, cleaned, console, leaderboard
+from zhiyin.cli.train import tables
+from zhiyin.core.errors import ConfigError
 
 
 def evaluate(
@@ -13,6 +15,7 @@ def evaluate(
     report: Annotated[Path, typer.Option(help="folder of the report")],
     protocol: Annotated[str, typer.Option(help="time, leave-one-out or cv (ratings)")] = "time",
     models: Annotated[str | None, typer.Option(help="names, separated by commas; all without it")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML with a [preparation] table")] = None,
     seed: int = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
@@ -20,6 +23,9 @@ def evaluate(
     from zhiyin.app.evaluate import EvaluateRequest  # noqa: PLC0415  keeps torch out of the other commands
     from zhiyin.app.evaluate import evaluate as run  # noqa: PLC0415
 
+    options = tables(config)
+    if options["model"]:
+        raise ConfigError(f"{config}: an evaluation tries each model's own settings; leave out the [model] table")
     screen = console(stderr=as_json)
     with Bars(screen) as bars:
         outcome = run(
@@ -28,11 +34,13 @@ def evaluate(
                 report=report,
                 protocol=protocol,
                 models=[name.strip() for name in models.split(",")] if models else (),
+                preparation=options["preparation"],
                 seed=seed,
                 progress=bars,
                 announce=bars.begin,
             )
         )
+    cleaned(outcome.removals)
     if as_json:
         typer.echo(outcome.board.to_json())
         return

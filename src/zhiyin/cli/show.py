@@ -1,7 +1,7 @@
 """What several commands print: a leaderboard, and the progress of trainings."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from zhiyin.core.dataset import Removal
 from zhiyin.evaluation.intervals import Interval
 from zhiyin.evaluation.leaderboard import Leaderboard, LeaderboardRow
 
@@ -52,6 +53,14 @@ def leaderboard(board: Leaderboard, console: Console) -> None:
         chosen = row.model == board.chosen
         table.add_row(f"{row.model} *" if chosen else row.model, *cells, f"{row.seconds:.1f}", style="bold" * chosen)
     console.print(table)
+
+
+def cleaned(removals: Sequence[Removal]) -> None:
+    """What cleaning took out, a line a step and reason, on the error stream."""
+    screen = console(stderr=True)
+    for removal in removals:
+        counts = f"events {removal.events:,}, users {removal.users:,}"
+        screen.print(f"left out, {removal.step}: {counts} ({removal.reason})", highlight=False, soft_wrap=True)
 
 
 def choice(board: Leaderboard, console: Console) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zhiyin.cli.show import Bars, choice, console, leaderboard
+from zhiyin.cli.show import Bars, choice, cleaned, console, leaderboard
 from zhiyin.core.errors import ConfigError
 
 
@@ -23,7 +23,7 @@ def train(
     from zhiyin.app.train import train as run  # noqa: PLC0415
 
     screen = console()
-    options = _options(config)
+    options = tables(config)
     with Bars(screen) as bars:
         report = run(
             TrainRequest(
@@ -38,6 +38,7 @@ def train(
                 announce=bars.begin,
             )
         )
+    cleaned(report.removals)
     leaderboard(report.board, screen)
     for note in report.notes:
         screen.print(note, style="yellow", soft_wrap=True)
@@ -47,7 +48,8 @@ def train(
     screen.print(f"report: {report.page}", soft_wrap=True)
 
 
-def _options(path: Path | None) -> dict[str, Any]:
+def tables(path: Path | None) -> dict[str, Any]:
+    """What a configuration sets: "preparation", and "model" as it stands. Raises `ConfigError` for anything else."""
     from pydantic import ValidationError  # noqa: PLC0415
 
     from zhiyin.dataset.settings import PreparationSettings  # noqa: PLC0415
@@ -55,11 +57,11 @@ def _options(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {"model": {}, "preparation": PreparationSettings()}
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
-        unknown = set(tables) - {"model", "preparation"}
+        found = tomllib.loads(path.read_text("utf-8"))
+        unknown = set(found) - {"model", "preparation"}
         if unknown:
             raise ConfigError(f"{path}: unknown tables {sorted(unknown)}; there are [preparation] and [model]")
-        preparation = PreparationSettings(**tables.get("preparation", {}))
+        preparation = PreparationSettings(**found.get("preparation", {}))
     except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
         raise ConfigError(f"{path}: {error}") from error
-    return {"model": tables.get("model", {}), "preparation": preparation}
+    return {"model": found.get("model", {}), "preparation": preparation}

@@ -64,6 +64,9 @@ def profile_of(data: Dataset) -> DataProfile:
     }
     if len(times):
         figures["from – to"] = f"{_day(int(times.min()))} – {_day(int(times.max()))}"
+    for removal in data.removals:
+        label = f"left out, {removal.step}: {removal.reason}"
+        figures[label] = f"events {removal.events:,}, users {removal.users:,}"
     return DataProfile(figures, np.asarray(lengths, np.int64), popularity)
 
 
