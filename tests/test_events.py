@@ -599,6 +599,24 @@ def test_a_file_that_is_cut_off_says_what_it_left(tmp_path: Path, monkeypatch: p
         _import(tmp_path / ".." / tmp_path.name, strict=True)
 
 
+def test_others_can_write_while_standard_input_pauses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 1 << 14)
+    other = open_stores(_store(tmp_path))
+    data = MANY.encode()
+
+    class Pausing(io.BytesIO):
+        def readinto(self, target: Any) -> int:
+            if self.tell() > len(data) // 2 and not other.events.history("other", 1):
+                other.events.append(Events.build(user_id=["other"], item_id=["i"]))
+            return super().readinto(target)
+
+    stream: Any = Pausing(data)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(stream)))
+    assert ingest(IngestRequest(["-"], _store(tmp_path))).files[0].added == 10_000
+    assert other.events.user_counts(1, "other") == [("other", 1)]
+    other.close()
+
+
 def _read_refusing(path: Path, refused: Path) -> None:
     with RefusalLog(refused).open() as log:
         list(EventFile(path, log))

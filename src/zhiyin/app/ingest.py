@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from zhiyin.core.catalog import Catalog
@@ -142,17 +142,16 @@ def _each_once(sources: Sequence[str | Path]) -> tuple[list[str | Path], list[st
 def _append(file: EventFile, stores: SqliteStores, *, lasting: bool) -> FileReport:
     """lasting: what was written before an error stays."""
     added = known = kept = 0
-    more = True
+    # Standard input may pause, and while a commit waits for more nobody else can write to the store.
+    further = 0 if str(file.source) == "-" else _BATCHES_A_COMMIT - 1
     try:
         with closing(iter(file)) as batches:
-            while more:
-                more = False
+            for first in batches:
                 with stores.transaction():
-                    for batch in islice(batches, _BATCHES_A_COMMIT):
+                    for batch in chain((first,), islice(batches, further)):
                         report = stores.events.append(batch)
                         added += report.added
                         known += report.known
-                        more = True
                 kept = added
     except (InputError, StoreError) as error:
         if not (lasting and kept):
