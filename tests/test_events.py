@@ -297,8 +297,10 @@ def test_returns_are_told_by_the_quantity_even_beside_a_rating(tmp_path: Path) -
 def test_cells_that_a_spreadsheet_would_run_are_made_harmless(tmp_path: Path) -> None:
     log = RefusalLog(tmp_path / "refused.csv")
     with log.open():
-        list(EventFile(_write(tmp_path, HEAD + "u,i,=cmd()|x,1\n"), log))
-    assert ",'=cmd()|x," in (tmp_path / "refused.csv").read_text()
+        list(EventFile(_write(tmp_path, HEAD + "u,i,=cmd()|x,1\nu,i,＝cmd()|x,1\n"), log))
+    written = (tmp_path / "refused.csv").read_text("utf-8")
+    assert ",'=cmd()|x," in written
+    assert ",'＝cmd()|x," in written
 
 
 def test_times() -> None:
@@ -365,7 +367,8 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [(b"", "empty"), (b"\n\n", "empty"), (b'[{"user": 1}]', "JSON Lines"), (b"PAR1 not really", "Parquet"),
-     (gzip.compress(GOOD.encode())[:-12], "cut off"), (b"\x28\xb5\x2f\xfdxxxxxx", "cut off")],
+     (gzip.compress(GOOD.encode())[:-12], "cut off"), (b"\x28\xb5\x2f\xfdxxxxxx", "cut off"),
+     (b"PK\x03\x04\x14\0", "save the sheet as CSV"), (b"\xd0\xcf\x11\xe0", "save the sheet as CSV")],
 )  # fmt: skip
 def test_files_that_cannot_be_read(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -269,6 +269,8 @@ def test_paths_that_cannot_be_a_store_are_refused(tmp_path: Path) -> None:
         open_stores(f"sqlite:///{tmp_path}/none/store.db")
     with pytest.raises(StoreError, match="unable to open"):
         open_stores(f"sqlite:///{tmp_path}")
+    with pytest.raises(StoreError, match="name too long"):
+        open_stores(f"sqlite:///{'x' * 300}/store.db")
     (tmp_path / "text.db").write_text("no database" * 100)
     with pytest.raises(StoreError, match="not a database"):
         open_stores(f"sqlite:///{tmp_path}/text.db")

@@ -75,4 +75,4 @@ class RefusalLog:
 
 def harmless(cell: str) -> str:
     """The cell as a spreadsheet will show it rather than run it (OWASP, CSV injection)."""
-    return "'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    return "'" + cell if cell.startswith(tuple("=+-@＝＋－＠\t\r\n")) else cell
