@@ -237,6 +237,20 @@ def test_a_batch_that_breaks_a_rule_is_refused_whole(opened: Open) -> None:
     assert events.last_sequence() == 0
 
 
+def test_a_full_database_refuses_the_batch_and_keeps_the_others(opened: Open) -> None:
+    stores = opened()
+    with stores.database.write() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count=200").close()
+    stores.events.append(_events(*map(str, range(500))))
+    with pytest.raises(StoreError, match="its disk is not full"):
+        stores.events.append(_events(*map(str, range(500, 9_000))))
+    assert len(Events.concat(stores.events.read())) == 500
+    with stores.database.write() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count=100000").close()
+        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+    assert stores.events.append(_events(*map(str, range(9_000)))).added == 8_500
+
+
 def test_many_threads_write_and_read(opened: Open) -> None:
     stores = opened()
     failures: list[BaseException] = []
