@@ -43,7 +43,7 @@ class BotLimits(BaseModel):
     seconds of one hour with an event in them, so that the many lines of one order count once.
 
     The defaults leave room above the busiest people of public data: 1,438 ratings in a day, 12 hours of a day and
-    195 seconds of an hour (MovieLens 1M), 543 lines in one order (UCI Online Retail).
+    187 seconds of an hour (MovieLens 1M), 543 lines in one order (UCI Online Retail).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
