@@ -120,7 +120,7 @@ def test_ease_solves_its_regression() -> None:
 
 def test_ease_says_when_items_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zhiyin.models.ease.MOST_ITEMS", 10)
-    with pytest.raises(InputError, match=r"32 items are too many.*min_item_events"):
+    with pytest.raises(InputError, match="32 items are too many"):
         Ease(Ease.Config()).fit(planted_groups().data, RUN)
 
 

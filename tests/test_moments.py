@@ -36,7 +36,16 @@ def test_without_a_half_life_every_moment_has_the_whole_period() -> None:
     assert set(moments.rows(np.array([0, DAY], np.int64))) == {0}
 
 
-def test_events_without_times_have_no_moment() -> None:
+def test_an_event_of_unknown_time_counts_like_the_oldest() -> None:
+    events = histories([0, 1, 2], [0, 1, 90])
+    times = events.timestamps.copy()
+    times[1] = MISSING_TIME
+    moments = Moments.of(replace(events, timestamps=times), 3, 90 * DAY, half_life_days=3.0)
+    assert len(moments.opens) > 1
+    assert moments.logs[-1][2] > moments.logs[-1][1] == moments.logs[-1][0]
+
+
+def test_a_log_without_times_has_no_moment() -> None:
     events = histories([0, 0, 1], [0, 1, 2])
     timeless = replace(events, timestamps=np.full(3, MISSING_TIME, np.int64))
     np.testing.assert_array_equal(

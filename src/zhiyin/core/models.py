@@ -42,7 +42,7 @@ class Objective:
 
     loss: "mse" | "bce" | "bpr" | "cross-entropy". negatives: sampled items a position, 0 scores every item.
     log_q: correct sampled logits by the log of the sampling probability. weigh: "users" takes the mean over a user's
-    positions; "events" their sum over the mean number of positions, so that all positions count alike.
+    positions; "events" their sum over the mean number of events, so that all positions count alike.
     """
 
     loss: Literal["mse", "bce", "bpr", "cross-entropy"]
@@ -61,7 +61,6 @@ class Schedule:
     weight_decay: float = 0.0
     clip_norm: float = 1.0
     patience: int = 0
-    warmup: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,6 @@ class Outputs:
     scores: Any
     target: Any
     owner: Any
-    regulariser: Any = None
 
 
 @runtime_checkable
@@ -196,6 +194,15 @@ class VectorModel(Protocol):
     def query_vectors(self, queries: Sequence[Query]) -> FloatMatrix: ...
 
     def item_vectors(self) -> FloatMatrix: ...
+
+
+@runtime_checkable
+class ItemDirections(Protocol):
+    """A model that can say which items are alike, whatever their popularity."""
+
+    def item_directions(self) -> FloatMatrix:
+        """(items, dim); near in angle are items that the same people like."""
+        ...
 
 
 @runtime_checkable

@@ -1,8 +1,8 @@
 """The user's attention on their own history (after NAIS, He et al., 2018, and the attentive model of the docs).
 
-With H the history, u the mean of its value vectors and a the age of an event in it:
+With H the history, u the mean of its value vectors and a the age of an event in it, counted in events:
 
-    weight_j = softmax over j in H of (u . k_j + b + bias_a)        the stated nonlinearity is the softmax
+    weight_j = exp(u . k_j + bias_a) / (1 + sum over H of exp(u . k + bias))    a softmax in which nothing competes, too
     score_i  = bias_i + p_i . sum_j weight_j v_j
 
 Each event's share of a score, weight_j p_i . v_j, is exact. The model for ratings is `attentive_ratings`.
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from zhiyin.core.arrays import IntVector
 from zhiyin.core.dataset import Dataset, Query
-from zhiyin.core.models import Objective, Outputs, Run
+from zhiyin.core.models import Outputs, Run
 from zhiyin.core.results import Contributions
 from zhiyin.models.neural import NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
 from zhiyin.models.sequences import liked, pad
@@ -39,7 +39,6 @@ class Network(NextItemNetwork):
         self.keys = nn.Embedding(n_items + 1, config.dim)
         self.values = nn.Embedding(n_items + 1, config.dim)
         self.targets = nn.Embedding(n_items, config.dim)
-        self.attention_bias = nn.Parameter(torch.zeros(1))
         self.age_bias = nn.Parameter(torch.zeros(config.length))
         self.drop = nn.Dropout(config.dropout)
         for table in (self.keys, self.values, self.targets):
@@ -54,9 +53,10 @@ class Network(NextItemNetwork):
         known = (rows < self.n_items).to(self.item_bias.dtype)
         values = self.values(rows) * known[..., None]
         user = values.sum(1) / known.sum(1, keepdim=True).clamp(min=1)
-        logits = (self.keys(rows) * user[:, None]).sum(2) + self.attention_bias + self.age_bias[: rows.shape[1]]
-        weights = torch.softmax(logits.masked_fill(known == 0, -1e9), dim=1) * known
-        return weights, values
+        logits = (self.keys(rows) * user[:, None]).sum(2) + self.age_bias[: rows.shape[1]]
+        nothing = logits.new_zeros(len(rows), 1)
+        weights = torch.softmax(torch.cat([logits.masked_fill(known == 0, -1e9), nothing], 1), dim=1)
+        return weights[:, :-1], values
 
     def forward(self, rows: Tensor) -> Tensor:
         """(n, dim): what each history says, zeros where it is empty."""
@@ -70,16 +70,15 @@ class Network(NextItemNetwork):
 class Task(NextItemTask[Network]):
     """Ask at some places of each history what the user goes on to, from the events before, never from the target."""
 
-    objective = Objective("cross-entropy")
-
-    def batch(self, users: IntVector, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        n_items, evidence, targets, owner, times = self.module.n_items, [], [], [], []
-        read = np.zeros(n_items, np.bool_)
+    def batch(self, users: IntVector, generator: np.random.Generator) -> tuple[Tensor, ...]:
+        """Histories (q, longest), the user's place and the moment of each (q,), answers and their questions (p,)."""
+        evidence, owner, times, answers = [], [], [], []
+        read = np.zeros(self.module.n_items, np.bool_)
         for place, user in enumerate(users):
             first, end = self.histories.indptr[user : user + 2]
             items = self.histories.items[first:end]
-            cuts = generator.choice(np.arange(1, len(items)), min(self.config.questions, len(items) - 1), replace=False)
-            for cut in cuts:
+            asked = min(self.config.questions, len(items) - 1)
+            for cut in generator.choice(np.arange(1, len(items)), asked, replace=False):
                 before = items[max(0, cut - self.config.length) : cut]
                 after = items[cut : None if self.config.horizon is None else cut + self.config.horizon]
                 read[before] = True
@@ -87,19 +86,29 @@ class Task(NextItemTask[Network]):
                 read[before] = False
                 if len(after):
                     evidence.append(before)
-                    targets.append(generator.choice(after, min(self.config.targets, len(after)), replace=False))
                     owner.append(place)
                     times.append(self.histories.timestamps[first + cut])
-        shares = np.zeros((len(targets), n_items), np.float32)
-        for row, asked in enumerate(targets):
-            np.add.at(shares[row], asked, 1.0 / len(asked))
-        moments = self.moments.rows(np.array(times, np.int64))
-        rows = latest_first(evidence, n_items).to(self.device)
-        return rows, self.tensor(shares), self.tensor(np.array(owner, np.int64)), self.tensor(moments)
+                    answers.append(generator.choice(after, min(self.config.targets, len(after)), replace=False))
+        question = np.repeat(np.arange(len(answers)), [len(each) for each in answers])
+        columns = (
+            np.array(owner, np.int64),
+            self.moments.rows(np.array(times, np.int64)),
+            np.concatenate([np.zeros(0, np.int64), *answers]),
+            question.astype(np.int64),
+        )
+        rows = latest_first(evidence, self.module.n_items).to(self.device)
+        return rows, *(self.tensor(column) for column in columns)
 
-    def outputs(self, batch: tuple[Tensor, Tensor, Tensor, Tensor], negatives: Tensor | None) -> Outputs:
-        rows, shares, owner, moments = batch
-        return Outputs(self.module.scores(self.module(rows), self.logs[moments]), shares, owner)
+    def outputs(self, batch: tuple[Tensor, ...], negatives: Tensor | None) -> Outputs:
+        rows, owner, moments, answers, question = batch
+        states = self.module(rows)
+        if negatives is None:
+            scores = self.module.scores(states, self.logs[moments])
+            alike = 1.0 / torch.bincount(question, minlength=len(rows))[question].to(scores.dtype)
+            shares = torch.zeros_like(scores).index_put_((question, answers), alike, accumulate=True)
+            return Outputs(scores, shares, owner)
+        scores = self.sampled(states[question], answers, moments[question], negatives)
+        return Outputs(scores, torch.zeros_like(answers), owner[question])
 
 
 class Attentive(NextItemModel[Network]):
@@ -125,7 +134,7 @@ class Attentive(NextItemModel[Network]):
                 weights, values = network.attention(latest_first([query.history.items[read]], network.n_items))
             shares = (weights[0, :, None] * values[0]).numpy()
             parts[:, read[::-1]] = network.table.numpy()[items] @ shares.T
-        return Contributions(self.base()[items], parts)
+        return Contributions(self.item_vectors()[items, -1], parts)
 
 
 def latest_first(sequences: Sequence[IntVector], padding: int) -> Tensor:

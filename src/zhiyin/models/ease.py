@@ -53,7 +53,7 @@ class Ease(StoredModel):
         if len(data.items) > MOST_ITEMS:
             raise InputError(
                 f"ease inverts a matrix of items x items, and {len(data.items):,} items are too many for memory; "
-                f"raise min_item_events until at most {MOST_ITEMS:,} are left, or choose another model"
+                f"it is for at most {MOST_ITEMS:,}; choose another model"
             )
         rows = training_rows(data, binary=self.config.binary)
         n_items = len(data.items)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.dataset import Dataset, Query
+from zhiyin.core.histories import Histories
 from zhiyin.core.models import Candidates, FitReport, Parameters, Run
 from zhiyin.models.inputs import decay
 from zhiyin.models.stored import ModelConfig, StoredModel
@@ -62,8 +63,6 @@ class FeatureTrees(StoredModel):
         opening = int(events.timestamps[chosen].min()) if len(chosen) else data.now
         learning = _popularity(earlier, data, opening)
         users = events.users
-        before = _before(likes, events.indptr, users)
-        sums = _before(likes[:, None] * item_features[events.items], events.indptr, users)
         if len(chosen) > self.config.positives:
             chosen = np.sort(generator.choice(chosen, self.config.positives, replace=False))
         width = 1 + self.config.negatives
@@ -73,12 +72,13 @@ class FeatureTrees(StoredModel):
         labels[:, 0] = 1.0
         # Newcomers are rare among the latest likes; some users are shown as if they had just come.
         come = generator.random(len(chosen)) >= NEWCOMERS
-        mean = come[:, None] * sums[chosen] / np.maximum(before[chosen], 1.0)[:, None]
+        before, sums = _before(chosen, likes, data.histories, item_features)
+        mean = come[:, None] * sums / np.maximum(before, 1.0)[:, None]
         rows = np.repeat(np.arange(len(chosen)), width)
         table = _table(
             np.asarray(data.user_features.matrix, np.float32)[users[chosen]][rows],
             mean.astype(np.float32)[rows],
-            (come * before[chosen]).astype(np.float32)[rows],
+            (come * before).astype(np.float32)[rows],
             items.ravel(),
             item_features=item_features,
             columns=learning,
@@ -161,11 +161,19 @@ def _popularity(likes: FloatVector, data: Dataset, now: int) -> FloatMatrix:
     return columns
 
 
-def _before(values: NDArray[np.float64], indptr: IntVector, users: IntVector) -> NDArray[np.float64]:
-    """Sums of `values` over the earlier events of the same user."""
-    running = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
-    sums: NDArray[np.float64] = running[:-1] - running[indptr[:-1]][users]
-    return sums
+def _before(
+    chosen: IntVector, likes: FloatVector, histories: Histories, item_features: FloatMatrix
+) -> tuple[FloatVector, FloatMatrix]:
+    """Likes of the same user before each chosen event: their count (n,) and the sum of their features (n, f)."""
+    counts, sums = np.zeros(len(chosen)), np.zeros((len(chosen), item_features.shape[1]))
+    owners, starts = np.unique(histories.users[chosen], return_index=True)
+    for owner, start, stop in zip(owners, starts, [*starts[1:], len(chosen)], strict=True):
+        first, end = histories.indptr[owner], chosen[stop - 1]
+        liked, places = likes[first:end, None], chosen[start:stop] - first
+        running = np.cumsum(liked * np.hstack([np.ones_like(liked), item_features[histories.items[first:end]]]), axis=0)
+        known = np.vstack([np.zeros((1, running.shape[1])), running])[places]
+        counts[start:stop], sums[start:stop] = known[:, 0], known[:, 1:]
+    return counts, sums
 
 
 def _table(

@@ -30,12 +30,12 @@ class Moments:
 
     @classmethod
     def of(cls, histories: Histories, n_items: int, now: int, half_life_days: float | None) -> "Moments":
-        """Spans hold equally many events. half_life_days: None gives every moment the popularity of the whole period,
+        """Spans hold equally many events; an event of unknown time counts like the oldest known one.
 
-        as do events without times.
+        half_life_days: None gives every moment the popularity of the whole period, as does a log without any times.
         """
-        times = histories.timestamps
-        if half_life_days is None or not len(times) or (times == MISSING_TIME).any():
+        times = _known(histories.timestamps)
+        if half_life_days is None or not len(times) or times[0] == MISSING_TIME:
             whole = np.bincount(histories.items, minlength=n_items) + 1.0
             return cls(np.zeros(0, np.int64), np.tile(np.log(whole / whole.sum()), (2, 1)).astype(np.float32))
         spans = int(np.clip(MOST_CELLS // max(1, n_items), 8, MOST_SPANS))
@@ -61,3 +61,11 @@ class Moments:
     def rows(self, timestamps: IntVector) -> IntVector:
         """(n,) the row of `logs` that holds at each time."""
         return np.searchsorted(self.opens, timestamps, side="right").astype(np.int64)
+
+
+def _known(timestamps: IntVector) -> IntVector:
+    """Times with the oldest known one in place of those that are missing, unless all are."""
+    missing = timestamps == MISSING_TIME
+    if missing.all() or not missing.any():
+        return timestamps
+    return np.where(missing, timestamps[~missing].min(), timestamps)

@@ -30,11 +30,14 @@ from zhiyin.models.stored import ModelConfig
 
 SCORING_BATCH = 256
 
+ALL_SCORED, SAMPLED = 20_000, 1_000
+
 
 class NeuralConfig(ModelConfig):
-    """dim: of item vectors. length: latest events of a history that are read. patience: epochs without a better
+    """Settings of every gradient model.
 
-    validation figure after which training stops; where nothing validates, all epochs are trained.
+    dim: of item vectors. length: latest events of a history that are read. patience: epochs without a better validation
+    figure after which training stops; where nothing validates, all epochs are trained.
     """
 
     dim: int = Field(default=64, ge=2)
@@ -48,15 +51,19 @@ class NeuralConfig(ModelConfig):
 
 
 class NextItemConfig(NeuralConfig):
-    """half_life_days: at which the popularity fades that scores count on; None takes that of the whole period.
+    """Settings of the models that learn what comes next.
 
-    horizon: the answers to a training question come from that many events after it, None from all of them. questions:
-    at most that many places of a history are asked about in one step, drawn at random.
+    half_life_days: at which the popularity fades that scores count on; None takes that of the whole period. horizon:
+    the answers to a training question come from that many events after it, None from all of them. questions: at most
+    that many places of a history are asked about in one step, drawn at random. negatives: 0 scores every item in the
+    loss, otherwise that many sampled by popularity and log-Q corrected; None scores all of a catalogue of up to 20,000
+    items, and 1,000 of a larger one.
     """
 
     half_life_days: float | None = Field(default=3.0, gt=0)
     horizon: int | None = Field(default=None, ge=1)
     questions: int = Field(default=32, ge=1)
+    negatives: int | None = Field(default=None, ge=0)
 
 
 class ItemNetwork(nn.Module):
@@ -88,6 +95,11 @@ class NextItemNetwork(ItemNetwork, ABC):
     def scores(self, states: Tensor, moments: Tensor) -> Tensor:
         """(n, n_items) of states (n, dim) when popularity is `moments` (n, n_items)."""
         return states @ self.table.T + self.item_bias + self.trust * moments
+
+    def sampled(self, states: Tensor, rows: Tensor, moments: Tensor) -> Tensor:
+        """(n, k) scores of the items `rows` (n, k), whose log popularity is `moments` (n, k)."""
+        products = (states[:, None] * self.table[rows]).sum(2)
+        return products + self.item_bias[rows] + self.trust * moments
 
 
 N = TypeVar("N", bound=ItemNetwork)
@@ -162,8 +174,14 @@ class NextItemModel(NeuralModel[L]):
         {"half_life_days": 3.0, "horizon": 1},
     )
 
+    def settle(self) -> None:
+        super().settle()
+        network = self.network
+        base = network.item_bias + network.trust * network.moment
+        self._item_vectors: FloatMatrix = torch.cat([network.table, base[:, None]], 1).numpy()
+
     def query_vectors(self, queries: Sequence[Query]) -> FloatMatrix:
-        """(queries, dim + 1) float64: the state of the history and a one that takes the item's bias along."""
+        """(queries, dim + 1) float64: the state of the history and a one that takes the item's base along."""
         network = self.network
         states = [np.zeros((0, self.config.dim))]
         for start in range(0, len(queries), SCORING_BATCH):
@@ -175,14 +193,12 @@ class NextItemModel(NeuralModel[L]):
         return np.concatenate([together, np.ones((len(together), 1))], axis=1)
 
     def item_vectors(self) -> FloatMatrix:
-        """(items, dim + 1) float64."""
-        return np.concatenate([self.network.table.numpy(), self.base()[:, None]], axis=1)
+        """(items, dim + 1) float64, the last column the score of an item whatever the history."""
+        return self._item_vectors
 
-    def base(self) -> FloatVector:
-        """(items,) the score of an item whatever the history."""
-        network = self.network
-        base: FloatVector = (network.item_bias + network.trust * network.moment).numpy()
-        return base
+    def item_directions(self) -> FloatMatrix:
+        """(items, dim) float64: what tells items apart for people, without how popular they are."""
+        return self._item_vectors[:, :-1]
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         return gather(self.query_vectors(queries) @ self.item_vectors().T, candidates)
@@ -234,7 +250,19 @@ class NextItemTask(NeuralTask[L]):
     def __init__(self, model: NextItemModel[L], network: L, data: Dataset, run: Run, least: int) -> None:
         histories = data.histories.keep(data.histories.weights > 0)
         super().__init__(model, network, data, run, histories=histories, least=least)
+        negatives = model.config.negatives
+        if negatives is None:
+            negatives = 0 if network.n_items <= ALL_SCORED else SAMPLED
+        self.objective = Objective("cross-entropy", negatives, log_q=negatives > 0)
         self.moments = Moments.of(histories, len(data.items), data.now, model.config.half_life_days)
         self.logs = self.tensor(self.moments.logs)
         with torch.no_grad():
             network.moment.copy_(torch.from_numpy(self.moments.logs[-1]))
+
+    def sampled(self, states: Tensor, answers: Tensor, moments: Tensor, negatives: Tensor) -> Tensor:
+        """(p, 1 + k) scores of `answers` (p,) and of `negatives` (k,); a negative that is the answer counts nothing."""
+        rows = torch.cat([answers[:, None], negatives.expand(len(answers), -1)], 1)
+        scores = self.module.sampled(states, rows, self.logs[moments[:, None], rows])
+        hit = rows == answers[:, None]
+        hit[:, 0] = False
+        return scores.masked_fill(hit, -1e9)

@@ -11,25 +11,17 @@ from torch import Tensor, nn
 
 from zhiyin.core.arrays import IntMatrix, IntVector
 from zhiyin.core.dataset import Dataset
-from zhiyin.core.models import Objective, Outputs, Run
+from zhiyin.core.models import Outputs, Run
 from zhiyin.models.neural import NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
 from zhiyin.models.sequences import pad
 
 IGNORED = -100
 
-ALL_SCORED, SAMPLED = 20_000, 1_000
-
 
 class TransformerConfig(NextItemConfig):
-    """negatives: 0 scores every item in the loss, otherwise that many sampled by popularity and log-Q corrected.
-
-    None scores all of a catalogue of up to 20,000 items, and 1,000 of a larger one.
-    """
-
     length: int = Field(default=100, ge=2)
     layers: int = Field(default=2, ge=1)
     heads: int = Field(default=2, ge=1)
-    negatives: int | None = Field(default=None, ge=0)
     batch_users: int = Field(default=64, ge=1)
     weight_decay: float = Field(default=1e-4, ge=0)
 
@@ -91,21 +83,9 @@ class Network(NextItemNetwork):
         rows = torch.from_numpy(begun(sequences, self.n_items))
         return cast(Tensor, self(rows)[torch.arange(len(sequences)), torch.tensor([len(s) for s in sequences])])
 
-    def sampled(self, states: Tensor, rows: Tensor, moments: Tensor) -> Tensor:
-        """Scores (n, k) of the items `rows` (n, k), whose log popularity is `moments` (n, k)."""
-        products = (states[:, None] * self.items(rows)).sum(2)
-        return cast(Tensor, products + self.item_bias[rows] + self.trust * moments)
-
 
 class Task(NextItemTask[Network]):
     """Ask after places of every user's latest events what comes next or later."""
-
-    def __init__(self, model: "Transformer", network: Network, data: Dataset, run: Run) -> None:
-        super().__init__(model, network, data, run, least=1)
-        negatives = model.config.negatives
-        if negatives is None:
-            negatives = 0 if network.n_items <= ALL_SCORED else SAMPLED
-        self.objective = Objective("cross-entropy", negatives, log_q=negatives > 0)
 
     def batch(self, users: IntVector, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         sequences, answers, moments = [], [], []
@@ -128,12 +108,7 @@ class Task(NextItemTask[Network]):
         owner = asked.nonzero()[:, 0]
         if negatives is None:
             return Outputs(self.module.scores(states, self.logs[moment]), target, owner)
-        rows = torch.cat([target[:, None], negatives.expand(len(target), -1)], 1)
-        scores = self.module.sampled(states, rows, self.logs[moment[:, None], rows])
-        accidental = (rows == target[:, None]).index_fill(
-            1, torch.zeros(1, dtype=torch.long, device=rows.device), False
-        )
-        return Outputs(scores.masked_fill(accidental, -1e9), torch.zeros_like(target), owner)
+        return Outputs(self.sampled(states, target, moment, negatives), torch.zeros_like(target), owner)
 
     def _answers(self, window: IntVector, end: int, generator: np.random.Generator) -> IntVector:
         """An item from each place of the window on that is asked about, `IGNORED` for the others."""
@@ -154,7 +129,7 @@ class Transformer(NextItemModel[Network]):
         return Network(self.config, n_items)
 
     def task(self, network: Network, data: Dataset, run: Run) -> Task:
-        return Task(self, network, data, run)
+        return Task(self, network, data, run, least=1)
 
 
 def begun(sequences: Sequence[IntVector], n_items: int) -> IntMatrix:

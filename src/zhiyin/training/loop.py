@@ -92,8 +92,8 @@ class _Course:
             tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
         state = {"identity": self.identity, "history": self.history, "best_epoch": self.best_epoch}
         checkpoint.save(folder, tensors, state)
-        with (folder / "history.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(self.history[-1]) + "\n")
+        lines = [json.dumps(epoch) + "\n" for epoch in self.history]
+        (folder / "history.jsonl").write_text("".join(lines), encoding="utf-8")
 
     def resume(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         self.module.load_state_dict(_section(tensors, "module."))
@@ -117,10 +117,6 @@ def _epoch(task: TrainingTask, run: Run, course: _Course, epoch: int) -> float:
     total, seen = 0.0, 0
     for step in range(steps):
         users = order[step * size : (step + 1) * size]
-        if task.schedule.warmup:
-            progress = (epoch * steps + step + 1) / task.schedule.warmup
-            for group in optimizer.param_groups:
-                group["lr"] = task.schedule.learning_rate * min(1.0, progress)
         losses = _losses(task, users, generator, run.device)
         loss = losses.mean()
         if not torch.isfinite(loss):
@@ -150,8 +146,7 @@ def _losses(task: TrainingTask, users: IntVector, generator: np.random.Generator
             correction = torch.from_numpy(np.log(probability[rows] * objective.negatives)).to(outputs.scores)
             outputs.scores[:, 1:] -= correction
     weigh = float(task.item_counts.sum()) / len(task.users) if objective.weigh == "events" else None
-    losses = per_user(LOSSES[objective.loss](outputs), outputs.owner, len(users), weigh)
-    return losses if outputs.regulariser is None else losses + outputs.regulariser
+    return per_user(LOSSES[objective.loss](outputs), outputs.owner, len(users), weigh)
 
 
 def _identity(task: TrainingTask, run: Run) -> str:
