@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from doubles import MemoryStores, films_stores, films_system
+from doubles import MemoryImpressions, MemoryStores, films_stores, films_system
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from zhiyin.app.service import Service
@@ -159,11 +159,15 @@ def test_new_visitor_is_served_by_their_picks_with_the_keyboard_alone(
     assert page.evaluate("document.activeElement.dataset.event") == "dislike"
 
 
-def test_the_first_shelf_can_be_narrowed_to_a_category(page: Page) -> None:
+def test_the_first_shelf_can_be_narrowed_to_a_category(page: Page, stores: MemoryStores) -> None:
     page.get_by_role("button", name="ann").click()
+    expect(page.get_by_role("heading", name="For you")).to_be_visible()
+    assert isinstance(stores.impressions, MemoryImpressions)
+    asked = len(stores.impressions.logged)
     page.get_by_label("Category of the first shelf").select_option("Animation")
     expect(page.locator(".shelf-for-you .tags").first).to_contain_text("Animation")
     assert set(titles(page, "for-you")) == {"WALL·E", "となりのトトロ", "千と千尋の神隠し", "Up"}
+    assert len(stores.impressions.logged) == asked + 1, "what is logged as shown is what is on the page"
     page.locator(".shelf-for-you .act-like").first.click()
     expect(page.locator(".shelf-for-you .card")).to_have_count(3)
     page.get_by_label("Category of the first shelf").select_option("")
@@ -195,6 +199,7 @@ def test_small_screens_hold_everything_without_scrolling_sideways(page: Page, ke
 
 
 def test_shelves_that_do_not_come_can_be_asked_for_again(page: Page) -> None:
+    expect(page.get_by_role("button", name="ann")).to_be_visible()
     page.evaluate("() => { window.kept = window.fetch; window.fetch = () => Promise.reject(new TypeError('gone')); }")
     page.get_by_role("button", name="ann").click()
     expect(page.get_by_text("That did not work: the server does not answer")).to_be_visible()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from doubles import NOW, MemoryStores, films_stores, films_system
+from doubles import NOW, MemoryImpressions, MemoryStores, films_stores, films_system
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -181,6 +181,23 @@ def test_favourite_category_has_a_shelf(stores: MemoryStores) -> None:
         ("category", "Science fiction"),
         ("popular", None),
     ]
+
+
+def test_the_first_shelf_is_narrowed_and_every_logged_list_is_one_that_was_answered(stores: MemoryStores) -> None:
+    service = Service(films_system(), stores, clock=lambda: NOW)
+    shelves = service.shelves("ann", 9, ("Animation",)).shelves
+    assert (shelves[0].kind, shelves[-1].kind) == ("for-you", "popular")
+    assert set(ids(shelves[0].recommendations)) == {"wall-e", "totoro", "spirited-away", "up"}
+    assert "alien" not in ids(shelves[-1].recommendations)
+    assert "blade-runner" in ids(shelves[-1].recommendations)
+    stranger = service.shelves("nobody", 9, ("Animation",)).shelves
+    assert set(ids(stranger[0].recommendations)) == set(ids(shelves[0].recommendations))
+    empty = service.shelves("ann", 9, ("no such thing",)).shelves
+    assert (empty[0].kind, empty[0].recommendations.items) == ("for-you", ())
+    assert isinstance(stores.impressions, MemoryImpressions)
+    logged = {name for batch in stores.impressions.logged for name in batch.recommendation_id}
+    answered = {s.recommendations.recommendation_id for s in (*shelves, *stranger, *empty) if s.recommendations.items}
+    assert logged == answered
 
 
 def test_stranger_has_the_popular_shelf_alone(service: Service) -> None:

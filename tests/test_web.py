@@ -215,6 +215,9 @@ def test_shelves_carry_a_recommendation_id_each(client: Client) -> None:
     assert [shelf["kind"] for shelf in shelves] == ["for-you", "because", "because", "popular"]
     assert shelves[1]["reason"]["event"] == "rating"
     assert len({shelf["recommendations"]["recommendation_id"] for shelf in shelves}) == len(shelves)
+    narrowed = get(client, "/api/shelves/ann", n=4, category="Romance")["shelves"][0]
+    assert (narrowed["kind"], len(narrowed["recommendations"]["items"])) == ("for-you", 4)
+    assert all("Romance" in line["item"]["categories"] for line in narrowed["recommendations"]["items"])
 
 
 def test_health_and_metrics(client: Client) -> None:

@@ -5,7 +5,7 @@ import time
 import unicodedata
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -253,31 +253,41 @@ class Service:
         self._log(served, self._clock())
         return served
 
-    def shelves(self, user_id: str, n: int = 12) -> Shelves:
+    def shelves(self, user_id: str, n: int = 12, categories: Sequence[str] = ()) -> Shelves:
         """The page of one user: "for-you", "because" an item of the history (models with exact contributions only),
         the favourite category, "popular". A shelf that would hold fewer than three items is left out, and no item
-        of "for-you" is shown again on a shelf below it, other than "popular"."""
+        of "for-you" is shown again on a shelf below it, other than "popular".
+
+        categories: narrow the first shelf, which then stays however little it holds; empty means all.
+        """
         state = self._current()
         person = self._person(state, user_id)
-        made: list[Shelf] = []
-        if person.rung == PERSONAL:
+        narrowed = RecommendRequest(user_id, n, categories)
+        if person.rung == POPULAR:
+            made = [Shelf("popular", self._popular(state, person, narrowed))]
+        else:
+            made = self._personal_shelves(state, person, narrowed)
+        self._log([shelf.recommendations for shelf in made], self._clock())
+        return Shelves(user_id, tuple(made))
+
+    def _personal_shelves(self, state: ServingState, person: _Person, narrowed: RecommendRequest) -> list[Shelf]:
+        user_id, n = person.user_id, narrowed.n
+        if not narrowed.categories:
             # In a small catalogue the first shelf would otherwise leave nothing for the others.
             n = min(n, max(SHELF_MINIMUM, len(state.system.items) // 4))
-            main = self._list(state, person, RecommendRequest(user_id, n))
-            made.append(Shelf("for-you", main))
-            shown = {item.item_id for item in main.items}
-            for shelf in self._because(state, person, n, shown):
-                made.append(shelf)
-                shown.update(item.item_id for item in shelf.recommendations.items)
-            favourite = self._favourite_category(state, person)
-            if favourite is not None:
-                request = RecommendRequest(user_id, n, categories=(favourite,))
-                listed = self._list(state, person, request, hidden=shown)
-                made.append(Shelf("category", listed, category=favourite))
-        made.append(Shelf("popular", self._popular(state, person, RecommendRequest(user_id, n))))
-        kept = tuple(s for s in made if s.kind == "popular" or len(s.recommendations.items) >= SHELF_MINIMUM)
-        self._log([shelf.recommendations for shelf in kept], self._clock())
-        return Shelves(user_id, kept)
+        main = Shelf("for-you", self._list(state, person, replace(narrowed, n=n)))
+        shown = {item.item_id for item in main.recommendations.items}
+        below: list[Shelf] = []
+        for shelf in self._because(state, person, n, shown):
+            below.append(shelf)
+            shown.update(item.item_id for item in shelf.recommendations.items)
+        favourite = self._favourite_category(state, person)
+        if favourite is not None:
+            listed = self._list(state, person, RecommendRequest(user_id, n, (favourite,)), hidden=shown)
+            below.append(Shelf("category", listed, category=favourite))
+        popular = Shelf("popular", self._popular(state, person, RecommendRequest(user_id, n)))
+        first = [main] if narrowed.categories or _worthwhile(main) else []
+        return [*first, *filter(_worthwhile, below), popular]
 
     def record(self, events: Events) -> AppendReport:
         """Adds events to the log; all of them or, when a row cannot be used, none.
@@ -491,6 +501,10 @@ class Service:
                 timestamp=np.full(len(shown), now, np.int64),
             )
         )
+
+
+def _worthwhile(shelf: Shelf) -> bool:
+    return len(shelf.recommendations.items) >= SHELF_MINIMUM
 
 
 def title(catalog: Catalog, row: int) -> str:

@@ -317,9 +317,13 @@ def _add_people(app: FastAPI, service: Service, metrics: Metrics) -> None:
         return _list_out(service, served)
 
     @app.get("/api/shelves/{user_id:path}")
-    def shelves(user_id: ExternalId, n: Annotated[int, Query(ge=1, le=50)] = 12) -> ShelvesOut:
-        """The shelves of one user's page."""
-        answer = service.shelves(user_id, n)
+    def shelves(
+        user_id: ExternalId,
+        category: Annotated[list[str], Query(max_length=20, default_factory=list)],
+        n: Annotated[int, Query(ge=1, le=50)] = 12,
+    ) -> ShelvesOut:
+        """The shelves of one user's page. `category`: the first shelf holds nothing else."""
+        answer = service.shelves(user_id, n, tuple(category))
         out = []
         for shelf in answer.shelves:
             metrics.lists.labels(shelf.recommendations.rung).inc()

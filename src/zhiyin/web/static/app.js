@@ -223,14 +223,12 @@ async function loadRoom() {
   const user = encodeURIComponent(state.user);
   $("shelves").setAttribute("aria-busy", "true");
   try {
-    const category = encodeURIComponent(state.category);
-    const [shelves, history, narrowed] = await Promise.all([
-      ask(`/api/shelves/${user}?n=${SHELF_LENGTH}`), ask(`/api/users/${user}/history?limit=30`),
-      state.category ? ask(`/api/recommend/${user}?n=${SHELF_LENGTH}&category=${category}`) : null]);
+    const narrowed = state.category ? `&category=${encodeURIComponent(state.category)}` : "";
+    const [shelves, history] = await Promise.all([
+      ask(`/api/shelves/${user}?n=${SHELF_LENGTH}${narrowed}`), ask(`/api/users/${user}/history?limit=30`)]);
     // An answer to an older question must not overwrite a newer one.
     if (turn !== asked) return;
     state.shelves = shelves.shelves;
-    if (narrowed) state.shelves[0].recommendations = narrowed;
     // Being shown something is nothing that a person did.
     state.history = history.events.filter((entry) => entry.event !== "impression");
     drawShelves();
