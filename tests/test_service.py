@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from doubles import NOW, MemoryImpressions, MemoryStores, films_stores, films_system
+import torch
+from doubles import FILMS, NOW, MemoryImpressions, MemoryStores, films_stores, films_system
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from zhiyin.app.registry import make_model
 from zhiyin.app.service import EventsRefusedError, RecommendRequest, Service
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.dataset import FeatureColumn
@@ -19,6 +21,7 @@ from zhiyin.core.errors import InputError, NotFoundError
 from zhiyin.core.events import Events
 from zhiyin.core.results import Recommendations
 from zhiyin.core.stores import Stores
+from zhiyin.models.neural import NextItemModel
 from zhiyin.retrieval.topn import top_n
 from zhiyin.storage.opening import open_stores
 
@@ -357,6 +360,23 @@ def test_similar_items_need_a_model_that_knows_nearness(service: Service, stores
     near = service.similar("totoro", 2)
     assert [view.item_id for view, _ in near] == ["wall-e", "spirited-away"]
     assert Service(films_system(additive=False), stores).similar("totoro") == []
+
+
+@pytest.mark.parametrize("name", ["attentive", "transformer"])
+def test_similar_items_of_a_gradient_model_are_alike_and_not_merely_popular(name: str, stores: MemoryStores) -> None:
+    system = films_system()
+    model = make_model(name, {"dim": 4})
+    assert isinstance(model, NextItemModel)
+    network = model.build(len(system.items))
+    kinds = sorted({film[2][0] for film in FILMS})
+    taste = torch.eye(4)[torch.tensor([kinds.index(film[2][0]) for film in FILMS])]
+    with torch.no_grad():
+        network.table.copy_(taste)
+        network.moment.copy_(torch.tensor([100.0 if "Romance" in film[2] else 0.0 for film in FILMS]))
+    model.load_parameters({part: value.numpy() for part, value in network.state_dict().items()})
+    near = Service(replace(system, model=model), stores, clock=lambda: NOW).similar("totoro", 4)
+    assert {view.item_id for view, _ in near[:3]} == {"wall-e", "spirited-away", "up"}
+    assert [score for _, score in near] == pytest.approx([1, 1, 1, 0])
 
 
 def test_a_new_version_answers_after_one_assignment(service: Service) -> None:

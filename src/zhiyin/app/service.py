@@ -11,13 +11,13 @@ from functools import cached_property
 import numpy as np
 
 from zhiyin.app.system import System
-from zhiyin.core.arrays import FloatVector, IntVector
+from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Query
 from zhiyin.core.errors import InputError, NotFoundError
 from zhiyin.core.events import MISSING_TIME, Events, text
 from zhiyin.core.histories import History
-from zhiyin.core.models import AdditiveModel, Model, VectorModel
+from zhiyin.core.models import AdditiveModel, ItemDirections, Model, VectorModel
 from zhiyin.core.results import Contributions, Reason, Recommendations, Recommended
 from zhiyin.core.stores import AppendReport, CatalogStore, Impressions, Stores
 from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
@@ -355,16 +355,16 @@ class Service:
     def similar(self, item_id: str, n: int = 10) -> list[tuple[ItemView, float]]:
         """Items near `item_id` with their nearness; empty where the model has no notion of it.
 
-        A model with vectors answers by their cosine, one with additive scores by what it would tell someone who
-        knows this item alone.
+        A model with directions or vectors answers by their cosine, one with additive scores by what it would tell
+        someone who knows this item alone.
         """
         state = self._current()
         row = self._row(state, item_id)
         model = state.system.model
-        if isinstance(model, VectorModel):
-            vectors = np.asarray(model.item_vectors(), np.float64)
-            lengths = np.linalg.norm(vectors, axis=1)
-            scores = vectors @ vectors[row] / np.maximum(lengths * lengths[row], np.finfo(np.float64).tiny)
+        if isinstance(model, ItemDirections):
+            scores = _cosines(model.item_directions(), row)
+        elif isinstance(model, VectorModel):
+            scores = _cosines(model.item_vectors(), row)
         elif isinstance(model, AdditiveModel):
             scores = model.score([Query(History.of_items([row]), self._clock())])[0]
         else:
@@ -567,6 +567,14 @@ def _checked(identifier: str, name: str = "user_id") -> str:
     if problem:
         raise InputError(f"{name} {identifier!r:.60} {problem}")
     return identifier
+
+
+def _cosines(matrix: FloatMatrix, row: int) -> FloatVector:
+    """(items,) of each row of `matrix` (items, dim) with one of them, 0 where either is zero."""
+    vectors = np.asarray(matrix, np.float64)
+    lengths = np.linalg.norm(vectors, axis=1)
+    cosines: FloatVector = vectors @ vectors[row] / np.maximum(lengths * lengths[row], np.finfo(np.float64).tiny)
+    return cosines
 
 
 def _folded(value: str) -> str:
