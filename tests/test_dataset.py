@@ -1,7 +1,9 @@
 """Preparation and splits keep the truth of sequences and leak nothing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from zhiyin.cli import application
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.errors import ConfigError, InputError
-from zhiyin.core.events import Events
+from zhiyin.core.events import MISSING_TIME, Events
 from zhiyin.dataset.cleaning import clean
 from zhiyin.dataset.histories import history_of
 from zhiyin.dataset.prepare import prepare
@@ -82,7 +84,57 @@ def test_rating_rule_scale_runs_from_minus_one_to_one() -> None:
     events = Events.build(user_id=["u"] * 3, item_id=["a", "b", "c"], event="rating", value=[1, 3, 5])
     data = dataset(events, PreparationSettings(encoder=None, rating_rule="scale", rating_scale=(1, 5)))
     by_item = dict(zip(data.items.ids[data.histories.items], data.histories.weights.tolist(), strict=True))
-    assert by_item == {"a": -1.0, "c": 1.0}
+    assert by_item == {"a": -1.0, "b": 0.0, "c": 1.0}
+    alike = dataset(events.take(np.array([2])), PreparationSettings(encoder=None, rating_rule="scale"))
+    assert alike.histories.weights.tolist() == [1.0], "where all ratings are alike, nobody dislikes anything"
+
+
+def test_a_rule_of_one_kind_leaves_the_others_alone() -> None:
+    settings = PreparationSettings(events={"play": {"per_value": True}, "dislike": {"seen": False}, "gift": {}})
+    assert settings.rule("play") == EventRule(weight=1.0, per_value=True)
+    assert settings.rule("dislike") == EventRule(weight=-1.0, seen=False)
+    assert settings.rule("gift") == EventRule()
+    assert settings.rule("not-interested").weight == -0.5
+    assert PreparationSettings(**settings.model_dump()) == settings
+
+
+def test_what_is_only_looked_at_may_be_asked_about_and_listed() -> None:
+    events = Events.build(
+        user_id=["u"] * 4,
+        item_id=["a", "b", "a", "b"],
+        event=["view", "purchase", "purchase", "view"],
+        timestamp=[1, 2, 3, 4],
+        sequence=[1, 2, 3, 4],
+    )
+    data = dataset(events, PreparationSettings(encoder=None, events={"view": {"seen": False}}))
+    holdout = leave_one_out_split(data, "validation").holdout
+    assert [data.items.ids[row] for row in holdout.targets[0]] == ["a"]
+    assert [data.items.ids[row] for row in holdout.seen[0]] == ["b"]
+
+
+def test_training_and_serving_agree_about_rare_items() -> None:
+    events = Events.build(
+        user_id=["u", "u", "u", "v"], item_id=["a", "b", "c", "a"], event="view", sequence=[1, 2, 3, 4]
+    )
+    settings = PreparationSettings(encoder=None, min_item_events=2)
+    data = dataset(events, settings, Catalog.build(item_id=["b"], title=["B"]))
+    served = history_of(events.take(events.user_id == "u"), data.items, settings, None)
+    assert [data.items.ids[row] for row in served.items] == ["a", "b"]
+    np.testing.assert_array_equal(served.items, data.histories.of(data.users.rows(np.array(["u"], object))[0]).items)
+
+
+def test_the_fingerprint_knows_everything_that_shapes_the_data() -> None:
+    events = Events.build(user_id=["u0"], item_id=["a"], event="view")
+    catalogs = (
+        Catalog.build(item_id=["a"]),
+        Catalog.build(item_id=["a"], price=[2.0]),
+        Catalog.build(item_id=["a"], attributes={"colour": ["x"]}),
+        Catalog.build(item_id=["a"], attributes={"shape": ["x"]}),
+    )
+    assert len({dataset(events, catalog=catalog).fingerprint for catalog in catalogs}) == len(catalogs)
+    data = dataset(random_events(1))
+    parts = (time_split(data, 0.8, 0.9), time_split(data, 0.9), leave_one_out_split(data))
+    assert len({part.train.fingerprint for part in parts}) == 3
 
 
 def test_items_of_the_catalogue_can_be_recommended_before_anybody_touched_them() -> None:
@@ -244,13 +296,31 @@ def test_leave_one_out_holds_out_the_last_and_the_last_but_one() -> None:
     assert [data.items.ids[row] for row in validation.train.histories.items] == ["a", "b"]
 
 
-def test_folds_ask_about_every_rating_once() -> None:
-    data = dataset(random_events(3))
-    splits = list(fold_splits(data, 5, seed=0))
-    for split in splits:
-        for query, user in zip(split.holdout.queries, split.holdout.users, strict=True):
-            assert len(query.history) == split.train.histories.lengths[user]
-    assert sum(len(s.train.histories.items) for s in splits) == 4 * len(data.histories.items)
+@pytest.mark.parametrize("rule", ["interest", "scale"])
+@given(seed=st.integers(0, 50), n=st.integers(5, 60))
+def test_folds_ask_about_every_rating_once(rule: Literal["interest", "scale"], seed: int, n: int) -> None:
+    """Repeats, dislikes and users whose ratings all fall into one fold are asked about like all others."""
+    data = dataset(random_events(seed, n), PreparationSettings(encoder=None, rating_rule=rule))
+    asked = []
+    for split in fold_splits(data, 5, seed=0):
+        for row, user in enumerate(split.holdout.users):
+            assert len(split.holdout.queries[row].history) == split.train.histories.lengths[user]
+            pairs = zip(split.holdout.targets[row], split.holdout.ratings[row], strict=True)
+            asked += [(user, item, rating) for item, rating in pairs]
+    events = data.histories
+    assert sorted(asked) == sorted(zip(events.users, events.items, events.ratings, strict=True))
+    assert len(asked) == n
+
+
+def test_events_of_unknown_time_only_train() -> None:
+    events = random_events(2)
+    times = events.timestamp.copy()
+    times[::5] = MISSING_TIME
+    split = time_split(dataset(replace(events, timestamp=times)), 0.8)
+    assert (split.train.histories.timestamps == MISSING_TIME).sum() == 80
+    times[1::2] = MISSING_TIME
+    with pytest.raises(InputError, match="240 of 400 events have none"):
+        time_split(dataset(replace(events, timestamp=times)), 0.8)
 
 
 def test_held_out_users_and_items_are_unknown_to_training() -> None:

@@ -96,9 +96,8 @@ class Dataset:
 class Holdout:
     """Questions with known answers. Row `i`: `queries[i]` is all that may be known of user `users[i]`.
 
-    targets: per query (t,) the item rows the user went on to, in the order of time, none of them in the
-    query's history unless repeats count. ratings: per query (t,) or NaN. seen: per query, rows that a list
-    must not hold.
+    targets: per query (t,) the item rows the user went on to, in the order of time, none of them among `seen`.
+    ratings: per query (t,) or NaN. seen: per query, rows that a list must not hold.
     """
 
     name: str

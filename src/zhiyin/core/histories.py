@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from zhiyin.core.arrays import FloatVector, IntVector
+from zhiyin.core.arrays import BoolVector, FloatVector, IntVector
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +55,17 @@ class Interactions:
 
 @dataclass(frozen=True, eq=False)
 class Histories:
-    """Every user's `History`, one after another; user `u` owns `indptr[u]:indptr[u+1]`."""
+    """Every user's `History`, one after another; user `u` owns `indptr[u]:indptr[u+1]`.
+
+    seen: (events,) whether an event makes its item known to its user; None where all do.
+    """
 
     indptr: IntVector
     items: IntVector
     weights: FloatVector
     ratings: FloatVector
     timestamps: IntVector
+    seen: BoolVector | None = None
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -93,7 +97,14 @@ class Histories:
             self.weights[mask],
             self.ratings[mask],
             self.timestamps[mask],
+            None if self.seen is None else self.seen[mask],
         )
+
+    def known_to(self, user: int) -> IntVector:
+        """Rows of the items that `user` knows, sorted."""
+        span = slice(self.indptr[user], self.indptr[user + 1])
+        items = self.items[span]
+        return np.unique(items if self.seen is None else items[self.seen[span]])
 
     def matrix(self, n_items: int) -> Interactions:
         """Users x items, the weights of repeats added up; a pair whose sum is not above zero is left out."""

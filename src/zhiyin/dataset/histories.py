@@ -34,9 +34,15 @@ def weights_of(events: Events, settings: PreparationSettings, rating_scale: tupl
     if settings.rating_rule == "scale" and rating_scale is not None:
         low, high = rating_scale
         ratings = ratings_of(events)
-        scaled = 2 * (ratings - low) / max(high - low, 1e-9) - 1
+        scaled = 2 * (ratings - low) / (high - low) - 1 if high > low else np.ones(len(ratings))
         weights = np.where(np.isnan(ratings), weights, weights * scaled)
     return weights.astype(np.float32)
+
+
+def speaks(events: Events, weights: FloatVector) -> BoolVector:
+    """(n,) whether each event belongs in a history: it has a weight, or it is a rating, whatever its weight."""
+    belongs: BoolVector = (weights != 0) | ~np.isnan(ratings_of(events))
+    return belongs
 
 
 def seen_mask(events: Events, settings: PreparationSettings) -> BoolVector:
@@ -60,7 +66,7 @@ def history_of(
     ordered = in_order(without_repeats(events, settings))
     rows = items.rows(ordered.item_id)
     weights = weights_of(ordered, settings, rating_scale)
-    keep = (rows != UNKNOWN) & (weights != 0)
+    keep = (rows != UNKNOWN) & speaks(ordered, weights)
     history = History(rows[keep], weights[keep], ratings_of(ordered)[keep], ordered.timestamp[keep])
     return history.last(settings.history_limit)
 
@@ -75,8 +81,15 @@ def histories_of(
     """Every user's events; rows follow the two vocabularies, events of others are left out."""
     user_rows, item_rows = users.rows(events.user_id), items.rows(events.item_id)
     weights = weights_of(events, settings, rating_scale)
-    keep = np.flatnonzero((user_rows != UNKNOWN) & (item_rows != UNKNOWN) & (weights != 0))
+    keep = np.flatnonzero((user_rows != UNKNOWN) & (item_rows != UNKNOWN) & speaks(events, weights))
     order = keep[np.lexsort((events.sequence[keep], events.timestamp[keep], user_rows[keep]))]
     counts = np.bincount(user_rows[order], minlength=len(users))
     indptr: IntVector = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return Histories(indptr, item_rows[order], weights[order], ratings_of(events)[order], events.timestamp[order])
+    return Histories(
+        indptr,
+        item_rows[order],
+        weights[order],
+        ratings_of(events)[order],
+        events.timestamp[order],
+        seen_mask(events, settings)[order],
+    )

@@ -1,7 +1,7 @@
 """From the log, the catalogue and the users to a `Dataset`."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from zhiyin.core.events import MISSING_TIME, Events, text
 from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
 from zhiyin.dataset.cleaning import clean
 from zhiyin.dataset.features import item_features, user_features
-from zhiyin.dataset.histories import histories_of, rating_scale_of, weights_of
+from zhiyin.dataset.histories import histories_of, rating_scale_of, speaks, weights_of
 from zhiyin.dataset.settings import PreparationSettings
 
 
@@ -30,15 +30,13 @@ def prepare(
     """
     events, removals = clean(events, settings)
     scale = rating_scale_of(events, settings)
-    counted = events.take(weights_of(events, settings, scale) != 0)
-    kept_items = _frequent(counted.item_id, settings.min_item_events)
-    if settings.min_item_events > 1:
-        counted = counted.take(np.isin(counted.item_id.astype(str), kept_items.astype(str)))
+    counted = events.take(speaks(events, weights_of(events, settings, scale)))
+    known = dict.fromkeys(_frequent(counted.item_id, settings.min_item_events))
+    item_vocabulary = Vocabulary(dict.fromkeys([*known, *sorted(set(catalog.item_id) - set(known))]))
+    counted = counted.take(item_vocabulary.rows(counted.item_id) != UNKNOWN)
     user_vocabulary = Vocabulary(_frequent(counted.user_id, settings.min_user_events))
     if not len(user_vocabulary):
         raise InputError("no events are left to learn from: import some, lower the minimum counts or clean less")
-    known = dict.fromkeys(kept_items)
-    item_vocabulary = Vocabulary(dict.fromkeys([*known, *sorted(set(catalog.item_id) - set(known))]))
     aligned = align(catalog, item_vocabulary)
     histories = histories_of(counted, user_vocabulary, item_vocabulary, settings, scale)
     times = histories.timestamps[histories.timestamps != MISSING_TIME]
@@ -82,14 +80,15 @@ def overlay(base: Catalog, catalog: Catalog) -> Catalog:
 def fingerprint(events: Events, catalog: Catalog, users: Users, settings: PreparationSettings) -> str:
     """sha256 (hex) over everything that shapes the data set."""
     digest = hashlib.sha256(settings.model_dump_json().encode())
-    for column in (events.user_id, events.item_id, events.event, catalog.item_id, catalog.title, users.user_id):
-        digest.update("\x1f".join(str(value) for value in column).encode())
+    columns: list[Iterable[object]] = [events.user_id, events.item_id, events.event]
+    columns += [catalog.item_id, catalog.title, catalog.description, catalog.categories, users.user_id]
+    for name, values in (*catalog.attributes.items(), *users.attributes.items()):
+        columns += [[name], values]
+    for column in columns:
+        digest.update("\x1f".join(map(str, column)).encode())
         digest.update(b"\x1e")
-    for values in (catalog.description, catalog.categories, *catalog.attributes.values(), *users.attributes.values()):
-        digest.update("\x1f".join(str(value) for value in values).encode())
-        digest.update(b"\x1e")
-    digest.update(np.ascontiguousarray(events.value).tobytes())
-    digest.update(np.ascontiguousarray(events.timestamp).tobytes())
+    for numbers in (events.value, events.timestamp, catalog.price, catalog.available_from, catalog.available):
+        digest.update(np.ascontiguousarray(numbers).tobytes())
     return digest.hexdigest()
 
 

@@ -1,16 +1,17 @@
 """How events become histories: the settings that live in the artefact, so that training and serving cannot differ."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class EventRule(BaseModel):
     """What one kind of event says.
 
-    weight: preference, below zero for dislike, 0 keeps the event out of histories. seen: the item counts as known
-    to the user and is left out of lists. per_value: multiply the weight by the event's value (seconds played).
+    weight: preference, below zero for dislike, 0 keeps the event out of histories unless it is a rating. seen: the item
+    counts as known to the user and is left out of lists. per_value: multiply the weight by the event's value (seconds
+    played).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +57,9 @@ class BotLimits(BaseModel):
 class PreparationSettings(BaseModel):
     """From the log to a data set.
 
+    events: rules of kinds of event over `EVENT_RULES`; what a rule leaves out stays as it is there. min_item_events:
+    an item with fewer events is left out, unless the catalogue describes it.
+
     rating_rule: "interest": whoever rates an item chose it, so every rating is an interaction of the weight of its
     kind; "scale": the weight is multiplied by 2 (r - low) / (high - low) - 1, from -1 at the lowest rating to 1 at
     the highest. rating_scale: lowest and highest, None reads them off the data. history_limit: the latest events
@@ -78,6 +82,15 @@ class PreparationSettings(BaseModel):
     cleaning: tuple[Literal["bots", "repeats"], ...] = ()
     bots: BotLimits = BotLimits()
     repeat_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+
+    @field_validator("events", mode="before")
+    @classmethod
+    def _over_the_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        rules: dict[str, Any] = dict(EVENT_RULES)
+        for kind, rule in given.items():
+            known = EVENT_RULES[kind].model_dump() if kind in EVENT_RULES else {}
+            rules[kind] = rule if isinstance(rule, EventRule) else {**known, **rule}
+        return rules
 
     def rule(self, event: str) -> EventRule:
         return self.events.get(event, self.other_events)

@@ -1,5 +1,6 @@
 """Honest divisions of a data set: by time, leave-one-out, folds of ratings, held-out users and items."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -9,17 +10,24 @@ from zhiyin.core.arrays import BoolVector, IntVector
 from zhiyin.core.dataset import Dataset, Holdout, Query, Split
 from zhiyin.core.errors import InputError
 from zhiyin.core.events import MISSING_TIME
+from zhiyin.core.histories import History
 
 
 def time_split(data: Dataset, start: float, end: float = 1.0, keep_seen: bool = False) -> Split:
     """Train on the events before the quantile `start` of all event times; ask about those up to `end`.
 
-    Users need a history before the cut. Raises `InputError` where times are missing or all alike.
+    Users need a history before the cut. An event of unknown time only trains. Raises `InputError` where most times are
+    unknown, or all alike.
     """
     times = data.histories.timestamps
-    if not len(times) or (times == MISSING_TIME).any():
-        raise InputError("a split by time needs a timestamp on every event; choose leave-one-out instead")
-    low, high = (int(np.quantile(times, q, method="lower")) for q in (start, end))
+    missing = int((times == MISSING_TIME).sum())
+    if 2 * missing >= len(times):
+        raise InputError(
+            f"a split by time needs timestamps, and {missing:,} of {len(times):,} events have none; "
+            "choose leave-one-out instead"
+        )
+    known = times[times != MISSING_TIME]
+    low, high = (int(np.quantile(known, q, method="lower")) for q in (start, end))
     before = times < low
     asked = (times >= low) & ((times < high) if end < 1 else True)
     if not before.any() or not asked.any():
@@ -44,15 +52,22 @@ def leave_one_out_split(data: Dataset, which: str = "test", keep_seen: bool = Fa
 
 
 def fold_splits(data: Dataset, folds: int, seed: int) -> Iterator[Split]:
-    """`folds` random divisions of the rated events, each rating asked about once."""
-    rated = np.flatnonzero(~np.isnan(data.histories.ratings))
-    if len(rated) < folds:
-        raise InputError(f"{folds} folds need at least {folds} ratings; the data has {len(rated)}")
-    label = np.full(len(data.histories.items), -1)
-    label[rated] = np.random.default_rng(seed).permutation(len(rated)) % folds
+    """`folds` random divisions of the rated events; each rating is asked about once, of newcomers too."""
+    rated = ~np.isnan(data.histories.ratings)
+    if rated.sum() < folds:
+        raise InputError(f"{folds} folds need at least {folds} ratings; the data has {rated.sum()}")
+    label = np.full(len(rated), -1)
+    label[rated] = np.random.default_rng(seed).permutation(int(rated.sum())) % folds
     for fold in range(folds):
-        asked = label == fold
-        yield _divide(data, f"fold {fold + 1} of {folds}", ~asked, asked, now=data.now, keep_seen=True)
+        train = _without(data, label == fold, data.now, f"fold {fold + 1} of {folds}, seed {seed}")
+        answers = data.histories.keep(label == fold)
+        users = np.flatnonzero(answers.lengths > 0)
+        asked = [answers.of(user) for user in users.tolist()]
+        nothing = tuple(np.zeros(0, np.int64) for _ in asked)
+        queries = tuple(_query(train, train.histories.of(user), user) for user in users.tolist())
+        targets, ratings = tuple(each.items for each in asked), tuple(each.ratings for each in asked)
+        name = f"fold {fold + 1} of {folds}"
+        yield Split(train, Holdout(name, users.astype(np.int64), queries, targets, ratings, nothing))
 
 
 def user_holdout_split(data: Dataset, share: float, seed: int, keep_seen: bool = False) -> Split:
@@ -81,23 +96,33 @@ def _divide(
     keep_seen: bool,
     evidence: BoolVector | None = None,
 ) -> Split:
-    train = replace(data, histories=data.histories.keep(before), now=now, fingerprint=f"{data.fingerprint}/{name}")
+    train = _without(data, ~before, now, name)
     known = train.histories if evidence is None else data.histories.keep(evidence)
     answers = data.histories.keep(asked & (data.histories.weights > 0))
     users, queries, targets, ratings, seen = [], [], [], [], []
     for user in np.flatnonzero((answers.lengths > 0) & (known.lengths > 0)).tolist():
-        history, answer = known.of(user), answers.of(user)
+        answer = answers.of(user)
+        hidden = np.zeros(0, np.int64) if keep_seen else known.known_to(user)
         first = np.sort(np.unique(answer.items, return_index=True)[1])
-        if not keep_seen:
-            first = first[~np.isin(answer.items[first], history.items)]
+        first = first[~np.isin(answer.items[first], hidden)]
         if not len(first):
             continue
         users.append(user)
-        queries.append(Query(history.last(data.history_limit), now, data.features_of(user)))
+        queries.append(_query(train, known.of(user), user))
         targets.append(answer.items[first])
         ratings.append(answer.ratings[first])
-        seen.append(np.zeros(0, np.int64) if keep_seen else np.unique(history.items))
+        seen.append(hidden)
     if not users:
         raise InputError(f"the {name} split leaves nobody to ask: no user has both a history and a new item after it")
     rows: IntVector = np.array(users, np.int64)
     return Split(train, Holdout(name, rows, tuple(queries), tuple(targets), tuple(ratings), tuple(seen)))
+
+
+def _without(data: Dataset, held: BoolVector, now: int, name: str) -> Dataset:
+    """What is left to train on, under a fingerprint that tells which events are held out."""
+    fingerprint = hashlib.sha256(f"{data.fingerprint}/{name}/{now}".encode() + np.packbits(held).tobytes()).hexdigest()
+    return replace(data, histories=data.histories.keep(~held), now=now, fingerprint=fingerprint)
+
+
+def _query(train: Dataset, history: History, user: int) -> Query:
+    return Query(history.last(train.history_limit), train.now, train.features_of(user))
