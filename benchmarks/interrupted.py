@@ -2,8 +2,7 @@
 
     python benchmarks/interrupted.py --data DIR [--kills N] [--epochs N] [--seed N]
 
-DIR holds ml-100k.inter, ml-100k.item and ml-100k.user, which are fetched into it where they are missing. `zhiyin train
---model transformer` runs once without interruption, and once killed at random moments and started again with the same
+MovieLens 100K is fetched into DIR where it is missing. `zhiyin train --model transformer` runs once without interruption, and once killed at random moments and started again with the same
 words. It ends with status 1 unless the published parameters are equal to the last bit and, at each kill, no more than
 the epoch that was under way is computed again.
 """

@@ -3,8 +3,8 @@
     python benchmarks/leaderboards.py --data DIR [--dataset ml-100k|ml-1m] [--models A,B] [--protocol time]
         [--seed N] [--out FILE.json] [--report DIR]
 
-ml-1m: DIR/ml-1m holds interactions.parquet, items.parquet and users.parquet. ml-100k: DIR holds ml-100k.inter,
-ml-100k.item and ml-100k.user, which are fetched into it where they are missing.
+ml-1m: DIR/ml-1m holds interactions.parquet, items.parquet and users.parquet. ml-100k: u.data, items.tsv and
+u.user are fetched into DIR where they are missing.
 
 On ml-1m it ends with status 1 unless the model chosen by validation beats popularity (p < 0.01), `attentive` beats
 popularity and itself fed with other users' histories (each p < 0.01), and at least 48 of 50 users get a list of their
