@@ -1,17 +1,21 @@
 """Use case: a published system, verified and put in memory."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from zhiyin.app.registry import make_model
+from zhiyin.app.settings import problems
 from zhiyin.app.system import System
 from zhiyin.artifacts.folder import current, read_manifest, read_parameters, verify
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import FeatureColumn
-from zhiyin.core.errors import ArtifactError
-from zhiyin.core.models import Model
+from zhiyin.core.errors import ArtifactError, ConfigError
+from zhiyin.core.models import Model, Parameters
+from zhiyin.core.results import Manifest
 from zhiyin.core.vocabulary import Vocabulary
 from zhiyin.dataset.settings import PreparationSettings
 
@@ -20,7 +24,8 @@ USER_COLUMNS = "user-columns.json"
 
 
 def load_system(artifact: Path) -> System:
-    """The current version under `artifact`. Raises `ArtifactError` where any file differs from its manifest.
+    """The current version under `artifact`. Raises `ArtifactError` where any file differs from its manifest, or where
+    the manifest names a model or a setting that this program does not know.
 
     A version published before the columns of users were kept reads no attributes, as it did when it was published.
     """
@@ -30,6 +35,16 @@ def load_system(artifact: Path) -> System:
     parameters = read_parameters(version)
     if set(parameters) != set(manifest.components):
         raise ArtifactError(f"{version}: parameters are of {sorted(parameters)}, not of {sorted(manifest.components)}")
+    try:
+        return _system(version, manifest, parameters)
+    except (ConfigError, ValidationError, KeyError) as error:
+        what = problems(error) if isinstance(error, ValidationError) else error
+        raise ArtifactError(
+            f"{version}: its manifest is not as this program writes it ({what}); train again"
+        ) from error
+
+
+def _system(version: Path, manifest: Manifest, parameters: Mapping[str, Parameters]) -> System:
     models: dict[str, Model] = {}
     for name, component in manifest.components.items():
         models[name] = make_model(component["model"], component["config"])

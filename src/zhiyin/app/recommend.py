@@ -13,6 +13,8 @@ from zhiyin.core.errors import InputError
 from zhiyin.core.results import Recommendations
 from zhiyin.storage.opening import open_stores
 
+WRITTEN = (".parquet", ".csv")
+
 
 @dataclass(frozen=True)
 class BatchRequest:
@@ -37,6 +39,29 @@ def recommend_batch(request: BatchRequest) -> Sequence[Recommendations]:
             return service.recommend_many(request.users, request.n, request.keep_seen)
     finally:
         stores.close()
+
+
+def check_target(path: Path) -> None:
+    """Raises `InputError` unless lists can be written to `path`; asked before the lists are made and logged."""
+    if path.suffix not in WRITTEN:
+        raise InputError(f"{path}: lists are written as {' or '.join(WRITTEN)}; choose one of these endings")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file")
+
+
+def write_lists(lists: Sequence[Recommendations], path: Path) -> None:
+    """The table of `lists` as CSV or Parquet, by the ending. Raises `InputError` where it cannot be written."""
+    check_target(path)
+    table = as_table(lists)
+    try:
+        if path.suffix == ".csv":
+            table.write_csv(path)
+        else:
+            table.write_parquet(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def as_table(lists: Sequence[Recommendations]) -> pl.DataFrame:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from zhiyin.app.settings import problems
 from zhiyin.core.errors import ConfigError
 from zhiyin.core.models import Encoder, Model
 
@@ -25,8 +26,7 @@ def make_model(name: str, settings: Mapping[str, Any] | None = None) -> Model:
     try:
         config = cls.Config(**(settings or {}))
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"settings of model {name!r}: {problems}") from error
+        raise ConfigError(f"settings of model {name!r}: {problems(error)}") from error
     return cast(Model, cls(config))
 
 

@@ -24,5 +24,5 @@ def main() -> None:
     try:
         application()
     except ZhiyinError as error:
-        Console(stderr=True).print(f"zhiyin: {error}", style="red", markup=False, highlight=False)
+        Console(stderr=True).print(f"zhiyin: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from zhiyin.cli.show import Bars, choice, cleaned, console, leaderboard
-from zhiyin.cli.train import tables
 from zhiyin.core.errors import ConfigError
 
 
@@ -22,9 +21,10 @@ def evaluate(
     """Compare models on a test split that nothing was chosen on."""
     from zhiyin.app.evaluate import EvaluateRequest  # noqa: PLC0415  keeps torch out of the other commands
     from zhiyin.app.evaluate import evaluate as run  # noqa: PLC0415
+    from zhiyin.app.settings import read_settings  # noqa: PLC0415
 
-    options = tables(config)
-    if options["model"]:
+    settings = read_settings(config)
+    if settings.model:
         raise ConfigError(f"{config}: an evaluation tries each model's own settings; leave out the [model] table")
     screen = console(stderr=as_json)
     with Bars(screen) as bars:
@@ -34,7 +34,7 @@ def evaluate(
                 report=report,
                 protocol=protocol,
                 models=[name.strip() for name in models.split(",")] if models else (),
-                preparation=options["preparation"],
+                preparation=settings.preparation,
                 seed=seed,
                 progress=bars,
                 announce=bars.begin,

@@ -25,18 +25,22 @@ def recommend(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Top lists of one user or of many."""
-    from zhiyin.app.recommend import BatchRequest, as_table, read_users, recommend_batch  # noqa: PLC0415
+    from zhiyin.app.recommend import (  # noqa: PLC0415
+        BatchRequest,
+        check_target,
+        read_users,
+        recommend_batch,
+        write_lists,
+    )
 
     if (user is None) == (users is None):
         raise InputError("name either --user ID or --users FILE")
+    if out is not None:
+        check_target(out)
     wanted = [user] if user is not None else read_users(users) if users is not None else []
     lists = recommend_batch(BatchRequest(store, artifact, wanted, k, keep_seen))
     if out is not None:
-        table = as_table(lists)
-        if out.suffix == ".csv":
-            table.write_csv(out)
-        else:
-            table.write_parquet(out)
+        write_lists(lists, out)
         return
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in lists], ensure_ascii=False))

@@ -1,0 +1,111 @@
+"""The command line as a shell sees it: what is printed where, and the status."""
+
+import json
+import shutil
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from zhiyin.app.loading import load_system
+from zhiyin.cli import application, main
+from zhiyin.core.errors import ArtifactError, InputError
+
+
+def command(*words: str | Path, status: int = 0) -> str:
+    outcome = CliRunner().invoke(application, [str(word) for word in words])
+    assert outcome.exit_code == status, f"{outcome.output}\n{outcome.exception!r}"
+    return outcome.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    folder = tmp_path_factory.mktemp("trained")
+    lines = [
+        f"u{user},i{(user * 7 + step * (1 + user % 3)) % 12},{1_700_000_000 + user + 50 * step}"
+        for step in range(8)
+        for user in range(25)
+    ]
+    (folder / "events.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(lines), "utf-8")
+    store, out = f"sqlite:///{folder / 'events.db'}", folder / "system"
+    command("ingest", folder / "events.csv", "--store", store)
+    command("train", "--store", store, "--out", out, "--model", "popularity")
+    return store, out
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str | Path) -> list[str]:
+    """The lines on the error stream of a command that fails on purpose."""
+    monkeypatch.setattr(sys, "argv", ["zhiyin", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    return streams.err.splitlines()
+
+
+def test_an_error_made_on_purpose_is_one_line_and_status_two(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], trained: tuple[str, Path], tmp_path: Path
+) -> None:
+    store, out = trained
+    places = ("--store", store, "--artifact", out, "--user", "u1")
+    config = tmp_path / "settings.toml"
+    config.write_text("[preparation]\nhistory_limt = 9\nmin_user_events = 0\n")
+    for words, said in (
+        (("recommend", "--store", "mysql://x", "--artifact", tmp_path, "--user", "u"), "sqlite:///path.db"),
+        (("recommend", "--store", store, "--artifact", tmp_path / "no", "--user", "u"), "run 'zhiyin train"),
+        (("recommend", *places, "--out", tmp_path / "nodir" / "x.parquet"), "create it first"),
+        (("recommend", *places, "--out", tmp_path / "x.json"), ".parquet or .csv"),
+        (("recommend", *places, "--out", tmp_path), "choose one of these endings"),
+        (("demo", "--data", tmp_path / "missing.csv", "--home", tmp_path / "home"), "no such file"),
+        (("train", "--store", store, "--out", tmp_path, "--config", tmp_path / "no.toml"), "no.toml"),
+        (("train", "--store", store, "--out", tmp_path, "--config", config), "history_limt: Extra inputs"),
+    ):
+        (line,) = ended(monkeypatch, capsys, *words)
+        assert line.startswith("zhiyin: ")
+        assert said in line
+    assert not (tmp_path / "home").exists()
+
+
+def test_lists_that_cannot_be_written_are_not_logged_as_shown(trained: tuple[str, Path], tmp_path: Path) -> None:
+    store, out = trained
+
+    def shown() -> int:
+        with closing(sqlite3.connect(store.removeprefix("sqlite:///"))) as connection:
+            return int(connection.execute("SELECT count(*) FROM impressions").fetchone()[0])
+
+    words = ("recommend", "--store", store, "--artifact", out, "--user", "u1", "-k", "3", "--out")
+    before = shown()
+    refused = CliRunner().invoke(application, [*map(str, words), str(tmp_path / "nodir" / "x.csv")])
+    assert isinstance(refused.exception, InputError)
+    assert shown() == before
+    command(*words, tmp_path / "x.csv")
+    assert shown() == before + 3
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("settings", "half_live"), 3, "half_live: Extra inputs are not permitted"),
+        (("components", "main", "config", "colour"), "red", "colour"),
+        (("components", "main", "model"), "magic", "no 'magic' among the models"),
+    ],
+)
+def test_a_manifest_of_another_program_says_what_it_holds(
+    place: tuple[str, ...], value: object, said: str, trained: tuple[str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(trained[1], tmp_path / "system")
+    path = next((tmp_path / "system").glob("*/manifest.json"))
+    manifest = json.loads(path.read_text("utf-8"))
+    part = manifest
+    for name in place[:-1]:
+        part = part[name]
+    part[place[-1]] = value
+    path.write_text(json.dumps(manifest), "utf-8")
+    with pytest.raises(ArtifactError, match="train again") as refused:
+        load_system(tmp_path / "system")
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
