@@ -18,7 +18,7 @@ from zhiyin.app.service import EventsRefusedError, RecommendRequest, Service
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.dataset import FeatureColumn
 from zhiyin.core.errors import InputError, NotFoundError
-from zhiyin.core.events import Events
+from zhiyin.core.events import MAX_ID_LENGTH, Events
 from zhiyin.core.results import Recommendations
 from zhiyin.core.stores import Stores
 from zhiyin.models.neural import NextItemModel
@@ -334,7 +334,7 @@ def test_history_is_newest_first(service: Service) -> None:
     assert service.history("nobody") == []
 
 
-@pytest.mark.parametrize("user_id", ["", "a\nb", "\ud800", "x" * 513])
+@pytest.mark.parametrize("user_id", ["", "a\nb", "\ud800", "x" * (MAX_ID_LENGTH + 1)])
 def test_impossible_user_ids_are_refused(service: Service, user_id: str) -> None:
     with pytest.raises(InputError, match="user_id"):
         service.recommend(RecommendRequest(user_id))

@@ -15,7 +15,7 @@ from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Query
 from zhiyin.core.errors import InputError, NotFoundError
-from zhiyin.core.events import MISSING_TIME, Events, text
+from zhiyin.core.events import MAX_ID_LENGTH, MISSING_TIME, Events, text
 from zhiyin.core.histories import History
 from zhiyin.core.models import AdditiveModel, ItemDirections, Model, VectorModel
 from zhiyin.core.results import Contributions, Reason, Recommendations, Recommended
@@ -27,8 +27,6 @@ from zhiyin.retrieval.eligibility import Eligibility
 from zhiyin.retrieval.topn import top_n
 
 PERSONAL, POPULAR = "personal", "popular"
-
-MAX_ID_LENGTH = 512
 
 SEEN_EVENTS = 20_000
 """Events read to know what a user has seen; more than a query carries, so that old favourites do not come back."""

@@ -27,6 +27,12 @@ MISSING_TIME = np.iinfo(np.int64).min
 
 MISSING_POSITION = -1
 
+MAX_ID_LENGTH = 512
+"""Characters of a user's, an item's or any other id; what is imported can be served."""
+
+AHEAD_MS = 86_400_000
+"""How much later than now an event may be: clocks and zones differ by hours, more is a mistake of whoever sent it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Events:

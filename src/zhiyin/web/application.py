@@ -20,7 +20,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zhiyin import __version__
 from zhiyin.app.service import (
-    MAX_ID_LENGTH,
     EventsRefusedError,
     HistoryEntry,
     ItemView,
@@ -30,7 +29,7 @@ from zhiyin.app.service import (
     now_ms,
 )
 from zhiyin.core.errors import InputError, NotFoundError, StoreError
-from zhiyin.core.events import MISSING_POSITION, Events
+from zhiyin.core.events import MAX_ID_LENGTH, MISSING_POSITION, Events
 from zhiyin.core.results import Reason, Recommendations
 
 LOG = logging.getLogger(__name__)
@@ -339,7 +338,7 @@ def _add_people(app: FastAPI, service: Service, metrics: Metrics) -> None:
 
     @app.get("/api/users")
     def users(
-        prefix: Annotated[str, Query(max_length=512)] = "", limit: Annotated[int, Query(ge=1, le=200)] = 50
+        prefix: Annotated[str, Query(max_length=MAX_ID_LENGTH)] = "", limit: Annotated[int, Query(ge=1, le=200)] = 50
     ) -> UsersOut:
         """Known users, the most active first."""
         known = service.users(prefix, limit)
