@@ -18,7 +18,7 @@ from zhiyin.app.service import EventsRefusedError, RecommendRequest, Service
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.dataset import FeatureColumn
 from zhiyin.core.errors import InputError, NotFoundError
-from zhiyin.core.events import MAX_ID_LENGTH, Events
+from zhiyin.core.events import AHEAD_MS, MAX_ID_LENGTH, Events
 from zhiyin.core.results import Recommendations
 from zhiyin.core.stores import Stores
 from zhiyin.models.neural import NextItemModel
@@ -224,6 +224,16 @@ def test_bad_events_are_refused_whole_with_every_problem(service: Service, store
         (3, "value"),
     ]
     assert stores.events.last_sequence() == before
+
+
+def test_an_event_of_the_far_future_is_refused_and_one_of_a_clock_ahead_is_kept(
+    service: Service, stores: MemoryStores
+) -> None:
+    times = [NOW + AHEAD_MS, NOW + AHEAD_MS + 1]
+    with pytest.raises(EventsRefusedError, match="row 1, timestamp: must not be later than now"):
+        service.record(Events.build(user_id=["ann"] * 2, item_id=["up"] * 2, event="like", timestamp=times))
+    assert service.record(Events.build(user_id=["ann"], item_id=["up"], event="like", timestamp=times[:1])).added == 1
+    assert stores.events.history("ann", 9).timestamp.max() == NOW + AHEAD_MS
 
 
 def test_events_on_items_that_are_new_in_the_shop_are_kept_and_change_no_list(

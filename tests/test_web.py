@@ -22,7 +22,7 @@ from zhiyin.cli.serve import serve
 from zhiyin.core.errors import StoreError
 from zhiyin.core.events import Events
 from zhiyin.storage.opening import open_stores
-from zhiyin.web.application import MAX_BODY_BYTES, MAX_EVENTS, create_app
+from zhiyin.web.application import LATEST_TIMESTAMP, MAX_BODY_BYTES, MAX_EVENTS, create_app
 
 FOLDER = Path(zhiyin.web.__file__).parent
 
@@ -134,6 +134,9 @@ def test_wrong_rows_are_named_and_nothing_is_kept(client: Client, stores: Memory
     malformed = client.post("/api/events", json=[rows[0], {**rows[0], "item_id": "a\u0000b"}])  # type: ignore[dict-item]
     assert malformed.status_code == 422
     assert [(p["row"], p["field"]) for p in malformed.json()["problems"]] == [(1, "item_id")]
+    late = client.post("/api/events", json=[rows[0], {**rows[0], "timestamp": LATEST_TIMESTAMP}])  # type: ignore[dict-item]
+    assert late.status_code == 422
+    assert [(p["row"], p["field"]) for p in late.json()["problems"]] == [(1, "timestamp")]
     assert stores.events.last_sequence() == before
 
 

@@ -15,7 +15,7 @@ from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Query
 from zhiyin.core.errors import InputError, NotFoundError
-from zhiyin.core.events import MAX_ID_LENGTH, MISSING_TIME, Events, text
+from zhiyin.core.events import AHEAD_MS, MAX_ID_LENGTH, MISSING_TIME, Events, text
 from zhiyin.core.histories import History
 from zhiyin.core.models import AdditiveModel, ItemDirections, Model, VectorModel
 from zhiyin.core.results import Contributions, Reason, Recommendations, Recommended
@@ -217,7 +217,7 @@ class Service:
     def __init__(self, slot: ServingSlot | System, stores: Stores, clock: Callable[[], int] = now_ms) -> None:
         self.slot = ServingSlot(slot) if isinstance(slot, System) else slot
         self._stores = stores
-        self._clock = clock
+        self.clock = clock
         self._current()
 
     @property
@@ -234,7 +234,7 @@ class Service:
         state = self._current()
         person = self._person(state, request.user_id, request.items)
         served = self._list(state, person, request)
-        self._log([served], self._clock())
+        self._log([served], self.clock())
         return served
 
     def recommend_many(self, user_ids: Sequence[str], n: int = 10, keep_seen: bool = False) -> list[Recommendations]:
@@ -248,7 +248,7 @@ class Service:
             self._list(state, self._person(state, user_id), RecommendRequest(user_id, n, keep_seen=keep_seen))
             for user_id in user_ids
         ]
-        self._log(served, self._clock())
+        self._log(served, self.clock())
         return served
 
     def shelves(self, user_id: str, n: int = 12, categories: Sequence[str] = ()) -> Shelves:
@@ -265,7 +265,7 @@ class Service:
             made = [Shelf("popular", self._popular(state, person, narrowed))]
         else:
             made = self._personal_shelves(state, person, narrowed)
-        self._log([shelf.recommendations for shelf in made], self._clock())
+        self._log([shelf.recommendations for shelf in made], self.clock())
         return Shelves(user_id, tuple(made))
 
     def _personal_shelves(self, state: ServingState, person: _Person, narrowed: RecommendRequest) -> list[Shelf]:
@@ -290,10 +290,12 @@ class Service:
     def record(self, events: Events) -> AppendReport:
         """Adds events to the log; all of them or, when a row cannot be used, none.
 
-        An item that the system does not know yet is kept for the next training. Raises `EventsRefusedError`, naming
-        each row and field.
+        One event of a far future would make all others old, so none may be later than now by more than a day. An item
+        that the system does not know yet is kept for the next training. Raises `EventsRefusedError`, naming each row
+        and field.
         """
         problems: list[Problem] = []
+        latest = self.clock() + AHEAD_MS
         for row in range(len(events)):
             for name in ("user_id", "item_id", "event"):
                 reason = _id_problem(getattr(events, name)[row])
@@ -306,6 +308,8 @@ class Service:
                     problems.append(Problem(row, name, reason))
             if np.isinf(events.value[row]):
                 problems.append(Problem(row, "value", "must be a finite number"))
+            if events.timestamp[row] > latest:
+                problems.append(Problem(row, "timestamp", "must not be later than now by more than a day"))
         if problems:
             raise EventsRefusedError(problems)
         return self._stores.events.append(events)
@@ -364,10 +368,10 @@ class Service:
         elif isinstance(model, VectorModel):
             scores = _cosines(model.item_vectors(), row)
         elif isinstance(model, AdditiveModel):
-            scores = model.score([Query(History.of_items([row]), self._clock())])[0]
+            scores = model.score([Query(History.of_items([row]), self.clock())])[0]
         else:
             return []
-        mask = state.eligibility.mask(self._clock(), np.asarray([row], np.int64))
+        mask = state.eligibility.mask(self.clock(), np.asarray([row], np.int64))
         best = top_n(scores[None, :], n, mask)
         return [(state.view(int(r)), float(s)) for r, s in zip(best.rows[0], best.scores[0], strict=True) if r >= 0]
 
@@ -386,7 +390,7 @@ class Service:
         return row
 
     def _person(self, state: ServingState, user_id: str, liked: Sequence[str] = ()) -> _Person:
-        system, now = state.system, self._clock()
+        system, now = state.system, self.clock()
         log = self._stores.events.history(_checked(user_id), SEEN_EVENTS)
         if liked:
             told = Events.build(

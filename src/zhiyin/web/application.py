@@ -26,7 +26,6 @@ from zhiyin.app.service import (
     Problem,
     RecommendRequest,
     Service,
-    now_ms,
 )
 from zhiyin.core.errors import InputError, NotFoundError, StoreError
 from zhiyin.core.events import MAX_ID_LENGTH, MISSING_POSITION, Events
@@ -70,7 +69,7 @@ ExternalId = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH, patter
 
 
 class EventIn(Strict):
-    """One event. timestamp: epoch milliseconds, left out for "now"."""
+    """One event. timestamp: epoch milliseconds, left out for "now"; not later than now by more than a day."""
 
     user_id: ExternalId
     item_id: ExternalId
@@ -385,7 +384,7 @@ def _add_events(app: FastAPI, service: Service, metrics: Metrics) -> None:
     )
     async def events(request: Request) -> RecordedOut:
         """Records one event or a list of them: all, or none when a row is wrong."""
-        batch = _events(request.headers.get("content-type", ""), await request.body())
+        batch = _events(request.headers.get("content-type", ""), await request.body(), service.clock())
         report = await run_in_threadpool(service.record, batch)
         metrics.events.inc(report.added)
         return RecordedOut(added=report.added, known=report.known)
@@ -474,8 +473,8 @@ def _add_measure(app: FastAPI, metrics: Metrics) -> None:
             metrics.seconds.labels(route).observe(time.perf_counter() - started)
 
 
-def _events(content_type: str, body: bytes) -> Events:
-    """Raises `RefusalError` with every problem of every row."""
+def _events(content_type: str, body: bytes, now: int) -> Events:
+    """now: the time of events that tell none, epoch ms. Raises `RefusalError` with every problem of every row."""
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise RefusalError(415, "events are sent as application/json")
     try:
@@ -496,7 +495,6 @@ def _events(content_type: str, body: bytes) -> Events:
                 problems.append(Problem(row, field, detail["msg"]))
     if problems:
         raise RefusalError(422, f"{len(problems)} problem(s) in the events, nothing was recorded", problems)
-    now = now_ms()
     return Events.build(
         user_id=[event.user_id for event in events],
         item_id=[event.item_id for event in events],
