@@ -181,7 +181,13 @@ def test_python_api_is_lazy_and_agrees(trained: tuple[str, Path]) -> None:
     store, out = trained
     answer = zhiyin.recommend("用户1", store=store, artifact=out, n=3)
     assert answer.user_id == "用户1"
-    assert zhiyin.load(out).manifest.components["main"]["model"] == "ease"
+    with zhiyin.load(out, store=store) as recommender:
+        assert recommender.recommend("用户1", 3).items == answer.items
+        assert recommender.service.manifest_id == answer.manifest_id
+        everything = recommender.recommend("用户1", ITEMS, keep_seen=True)
+        assert len(everything.items) == ITEMS
+        assert not recommender.recommend("用户1", categories=["no such thing"]).items
+        assert recommender.recommend("nobody", items=["i3"]).rung == "personal"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         zhiyin.nothing  # noqa: B018
 
@@ -195,7 +201,7 @@ def test_without_a_model_the_best_on_validation_is_published(files: tuple[Path, 
     assert {trial.model for trial in first.trained.trials} >= {"popularity", "ease", "attentive", "transformer"}
     assert load_system(first.artifact).manifest.components["main"]["model"] == first.trained.chosen.model
     again = prepare_demo(request)
-    assert again.trained is None
+    assert (again.imported, again.trained) == (None, None)
     assert again.artifact == first.artifact
 
 

@@ -196,7 +196,7 @@ def test_serve_puts_an_artifact_and_a_store_behind_the_api(tmp_path: Path, monke
 
     monkeypatch.setattr("uvicorn.run", run)
     monkeypatch.setattr("torch.set_num_threads", lambda threads: asked.update(threads=threads))
-    monkeypatch.setattr("zhiyin.app.loading.load_system", lambda artifact: films_system(manifest_id=artifact.name))
+    monkeypatch.setattr("zhiyin.app.serve.load_system", lambda artifact: films_system(manifest_id=artifact.name))
     serve(f"sqlite:///{tmp_path / 'films.db'}", tmp_path / "version-7", host="127.0.0.1", port=8123)
     assert asked["live"]["manifest_id"] == "version-7"
     assert (asked["host"], asked["port"], asked["threads"]) == ("127.0.0.1", 8123, 1)

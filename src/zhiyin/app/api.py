@@ -1,15 +1,17 @@
 """The Python API: `zhiyin.ingest`, `zhiyin.train`, `zhiyin.evaluate`, `zhiyin.recommend`, `zhiyin.load`."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from zhiyin.app.evaluate import EvaluateReport, EvaluateRequest
 from zhiyin.app.evaluate import evaluate as _evaluate
 from zhiyin.app.ingest import IngestReport, IngestRequest
 from zhiyin.app.ingest import ingest as _ingest
-from zhiyin.app.loading import load_system
-from zhiyin.app.recommend import BatchRequest, recommend_batch
-from zhiyin.app.system import System
+from zhiyin.app.serve import open_service
+from zhiyin.app.service import RecommendRequest, Service
 from zhiyin.app.train import TrainReport, TrainRequest
 from zhiyin.app.train import train as _train
 from zhiyin.core.results import Recommendations
@@ -30,11 +32,42 @@ def evaluate(*, store: str, report: str | Path, **options: Any) -> EvaluateRepor
     return _evaluate(EvaluateRequest(store=store, report=Path(report), **options))
 
 
-def recommend(user_id: str, *, store: str, artifact: str | Path, n: int = 10) -> Recommendations:
-    """The list of one user."""
-    return recommend_batch(BatchRequest(store, Path(artifact), [user_id], n))[0]
+def recommend(user_id: str, *, store: str, artifact: str | Path, **options: Any) -> Recommendations:
+    """The list of one user; `options` are those of `Recommender.recommend`. For several users, `load` once."""
+    with load(artifact, store=store) as recommender:
+        return recommender.recommend(user_id, **options)
 
 
-def load(artifact: str | Path) -> System:
-    """The current version under `artifact`, verified."""
-    return load_system(Path(artifact))
+def load(artifact: str | Path, *, store: str) -> "Recommender":
+    """The current version under `artifact`, verified, over the events and the catalogue in `store`."""
+    return Recommender(open_service(store, Path(artifact)))
+
+
+@dataclass(frozen=True, eq=False)
+class Recommender:
+    """A published system that answers until it is closed; a context manager. service: what else it can tell."""
+
+    service: Service
+
+    def recommend(
+        self,
+        user_id: str,
+        n: int = 10,
+        *,
+        categories: Sequence[str] = (),
+        keep_seen: bool = False,
+        items: Sequence[str] = (),
+    ) -> Recommendations:
+        """The list of one user, logged as shown; the arguments are the fields of `RecommendRequest`."""
+        return self.service.recommend(RecommendRequest(user_id, n, categories, keep_seen, items))
+
+    def close(self) -> None:
+        self.service.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,17 +1,16 @@
 """Use case: lists for many users, by the very path that serves one."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from zhiyin.app.loading import load_system
-from zhiyin.app.service import Service
+from zhiyin.app.serve import open_service
 from zhiyin.core.errors import InputError
 from zhiyin.core.results import Recommendations
-from zhiyin.storage.opening import open_stores
 
 WRITTEN = (".parquet", ".csv")
 
@@ -31,14 +30,9 @@ def recommend_batch(request: BatchRequest) -> Sequence[Recommendations]:
     """One list a user, in their order."""
     if request.n < 1:
         raise InputError(f"a list needs at least one place, got n={request.n}")
-    stores = open_stores(request.store)
-    try:
-        service = Service(load_system(request.artifact), stores)
-        # One user's sums are small: threads inside them would spend their time waiting for each other.
-        with threadpool_limits(1):
-            return service.recommend_many(request.users, request.n, request.keep_seen)
-    finally:
-        stores.close()
+    # One user's sums are small: threads inside them would spend their time waiting for each other.
+    with closing(open_service(request.store, request.artifact)) as service, threadpool_limits(1):
+        return service.recommend_many(request.users, request.n, request.keep_seen)
 
 
 def check_target(path: Path) -> None:

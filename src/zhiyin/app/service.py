@@ -380,6 +380,10 @@ class Service:
         self._stores.events.last_sequence()
         return len(self.slot.state.popular_order) > 0
 
+    def close(self) -> None:
+        """Closes the stores."""
+        self._stores.close()
+
     def _current(self) -> ServingState:
         return self.slot.over(self._stores.catalog)
 

@@ -1,5 +1,6 @@
 """`zhiyin serve`: the API and the page over a store and a trained system."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -17,17 +18,11 @@ def serve(
     import torch  # noqa: PLC0415
     import uvicorn  # noqa: PLC0415
 
-    from zhiyin.app.loading import load_system  # noqa: PLC0415
-    from zhiyin.app.service import Service  # noqa: PLC0415
-    from zhiyin.storage.opening import open_stores  # noqa: PLC0415
+    from zhiyin.app.serve import open_service  # noqa: PLC0415
     from zhiyin.web.application import create_app  # noqa: PLC0415
 
     # Requests run side by side in a pool; more threads inside each would only contend for the same cores.
     torch.set_num_threads(1)
-    stores = open_stores(store)
-    try:
-        service = Service(load_system(artifact), stores)
+    with closing(open_service(store, artifact)) as service:
         typer.echo(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
         uvicorn.run(create_app(service), host=host, port=port, log_level="warning", access_log=False)
-    finally:
-        stores.close()
