@@ -28,7 +28,6 @@ def ingest(
     refused: Annotated[
         Path | None, typer.Option(help="Where to list refused rows; beside the store if left out.")
     ] = None,
-    tenant: Annotated[str, typer.Option(help="Whose events these are.")] = "default",
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row is refused.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -43,7 +42,6 @@ def ingest(
             strict=strict,
             clean=clean or [],
             refused=refused,
-            tenant=tenant,
         )
     )
     if as_json:
