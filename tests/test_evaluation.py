@@ -131,8 +131,8 @@ def test_auc_agrees_with_scikit_learn_over_unseen_items(seed: int) -> None:
     for user, targets in enumerate(holdout.targets):
         unseen = np.setdiff1d(np.arange(scores.shape[1]), holdout.seen[user])
         expected.append(roc_auc_score(np.isin(unseen, targets), scores[user, unseen]))
-    np.testing.assert_allclose(result.metrics["auc"], expected)
-    assert result.means()["auc"] == pytest.approx(np.mean(expected))
+    np.testing.assert_allclose(result.metrics["gauc"], expected)
+    assert result.means()["gauc"] == pytest.approx(np.mean(expected))
 
 
 def test_ties_go_against_the_model() -> None:
@@ -141,11 +141,11 @@ def test_ties_go_against_the_model() -> None:
     assert constant.metrics["recall@3"][0] == 0
     assert constant.metrics["mrr@5"][0] == pytest.approx(1 / 4)
     assert constant.metrics["recall@5"][0] == 1
-    assert constant.metrics["auc"][0] == 0
+    assert constant.metrics["gauc"][0] == 0
     assert constant.first["mrr@5"][0] == pytest.approx(1 / 5)
     partial = evaluate_ranking(Table.of(np.array([[2.0, 1.0, 2.0, 1.0, 0.0, 9.0]])), holdout, 6, ks=(4,))
     assert partial.metrics["map@4"][0] == pytest.approx((1 / 2 + 2 / 4) / 2)
-    assert partial.metrics["auc"][0] == pytest.approx((2 / 3 + 1 / 3) / 2)
+    assert partial.metrics["gauc"][0] == pytest.approx((2 / 3 + 1 / 3) / 2)
 
 
 def test_lists_hold_no_seen_item_and_end_where_items_do() -> None:
@@ -167,7 +167,7 @@ def test_a_seen_target_is_never_found_and_a_user_without_targets_counts_nowhere(
     holdout = holdout_of([rows(0), rows(), rows(1)], [rows(0), rows(), rows()])
     result = evaluate_ranking(Table.of(np.array([[9.0, 1.0], [1.0, 2.0], [1.0, 2.0]])), holdout, 2, ks=(2,))
     np.testing.assert_array_equal(result.metrics["recall@2"], [0, np.nan, 1])
-    assert result.metrics["auc"][0] == 0
+    assert result.metrics["gauc"][0] == 0
     assert result.means()["recall@2"] == 0.5
 
 
@@ -535,11 +535,11 @@ def test_a_model_that_reads_the_person_does_worse_on_other_users_histories() -> 
 def test_a_leaderboard_is_read_back_as_it_was_written() -> None:
     first = Leaderboard.build(
         [
-            Entry("a", {"k": 5}, {"ndcg@10": np.array([0.1, 0.4]), "auc": np.full(2, np.nan)}, 1.0),
+            Entry("a", {"k": 5}, {"ndcg@10": np.array([0.1, 0.4]), "gauc": np.full(2, np.nan)}, 1.0),
             Entry(
                 "b",
                 {},
-                {"ndcg@10": np.array([0.3, 0.9]), "auc": np.ones(2)},
+                {"ndcg@10": np.array([0.3, 0.9]), "gauc": np.ones(2)},
                 2.0,
                 beyond={"coverage": 0.5, "gini": float("nan")},
                 validation=bootstrap_interval(np.array([0.2, 0.3])),

@@ -23,9 +23,12 @@ VIEWS: tuple[Targets, ...] = ("all", "first", "last")
 class RankingResult:
     """How a model ranked for each of `n` users of a hold-out.
 
-    metrics: name ("recall@10", "auc") -> (n,) figures over all targets; NaN where a figure is undefined (no
-    target, or for "auc" nothing to compare with). first, last: the same where only the user's next, or final,
+    metrics: name ("recall@10", "gauc") -> (n,) figures over all targets; NaN where a figure is undefined (no
+    target, or for "gauc" nothing to compare with). first, last: the same where only the user's next, or final,
     target is to be found. lists: (n, max k) item rows, best first, filled with `NO_ITEM`. seconds: wall time.
+
+    "gauc" is the AUC of each user's list, whose mean is the GAUC (Zhu et al. 2017) with every user alike. None is
+    pooled over users: their scores need have no common scale.
     """
 
     users: IntVector
@@ -41,7 +44,7 @@ class RankingResult:
         return {"all": self.metrics, "first": self.first, "last": self.last}[targets]
 
     def means(self, targets: Targets = "all") -> dict[str, float]:
-        """Mean over the users for whom a figure is defined; the mean of "auc" is the GAUC, every user alike."""
+        """Mean over the users for whom a figure is defined, every user alike."""
         return {name: mean_defined(values) for name, values in self.per_user(targets).items()}
 
     @classmethod
@@ -107,7 +110,7 @@ def evaluate_ranking(
             ("last", [rows[-1:] for rows in targets]),
         ):
             owner, ranks, rivals = _ranks(scores, ordered, chosen)
-            views[view].append(ranking_metrics(owner, ranks, n, cuts) | {"auc": _auc(owner, ranks, rivals, n)})
+            views[view].append(ranking_metrics(owner, ranks, n, cuts) | {"gauc": _auc(owner, ranks, rivals, n)})
         lists.append(top_k(scores, cuts[-1]))
     joined = {view: _join(parts, cuts) for view, parts in views.items()}
     return RankingResult(
@@ -124,7 +127,7 @@ def evaluate_ranking(
 def metric_names(ks: Sequence[int]) -> tuple[str, ...]:
     """The names of all figures at the cut-offs `ks`."""
     kinds = ("recall", "precision", "hit", "ndcg", "mrr", "map")
-    return (*(f"{kind}@{k}" for k in ks for kind in kinds), "auc")
+    return (*(f"{kind}@{k}" for k in ks for kind in kinds), "gauc")
 
 
 def ranking_metrics(owner: IntVector, ranks: IntVector, n: int, ks: Sequence[int]) -> dict[str, FloatVector]:

@@ -16,7 +16,7 @@ from zhiyin.evaluation.beyond import gini, item_popularity
 from zhiyin.evaluation.leaderboard import ERRORS, Leaderboard
 from zhiyin.evaluation.slices import SliceFigures
 
-MAIN_METRICS = ("ndcg@10", "recall@10", "hit@10", "mrr@10", "map@10", "auc")
+MAIN_METRICS = ("ndcg@10", "recall@10", "hit@10", "mrr@10", "map@10", "gauc")
 BEYOND_AXES = ("diversity", "coverage", "novelty")
 SMALL_P = 0.001
 
