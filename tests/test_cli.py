@@ -36,6 +36,23 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     return store, out
 
 
+def test_a_training_is_told_as_json_and_nothing_else(trained: tuple[str, Path], tmp_path: Path) -> None:
+    words = ("train", "--store", trained[0], "--out", tmp_path / "system", "--model", "popularity", "--json")
+    report = json.loads(command(*words))
+    assert report["manifest_id"] == load_system(tmp_path / "system").manifest.manifest_id
+    assert (report["model"], report["users"], report["items"]) == ("popularity", 25, 12)
+    assert [row["model"] for row in report["leaderboard"]["rows"]] == ["popularity"]
+    assert Path(report["report"]).is_file()
+
+
+def test_doctor_tells_the_parts_and_fails_where_one_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = json.loads(command("doctor", "--json"))
+    assert found["packages"]["torch"]
+    monkeypatch.setattr(sys.modules["zhiyin.cli.doctor"], "PACKAGES", ("numpy", "no-such-package"))
+    assert json.loads(command("doctor", "--json", status=1))["packages"]["no-such-package"] is None
+    assert "missing" in command("doctor", status=1)
+
+
 def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str | Path) -> list[str]:
     """The lines on the error stream of a command that fails on purpose."""
     monkeypatch.setattr(sys, "argv", ["zhiyin", *map(str, words)])
@@ -55,7 +72,7 @@ def test_an_error_made_on_purpose_is_one_line_and_status_two(
     config = tmp_path / "settings.toml"
     config.write_text("[preparation]\nhistory_limt = 9\nmin_user_events = 0\n")
     for words, said in (
-        (("recommend", "--store", "mysql://x", "--artifact", tmp_path, "--user", "u"), "sqlite:///path.db"),
+        (("recommend", "--store", "mysql://x", "--artifact", out, "--user", "u"), "sqlite:///path.db"),
         (("recommend", "--store", store, "--artifact", tmp_path / "no", "--user", "u"), "run 'zhiyin train"),
         (("recommend", *places, "--out", tmp_path / "nodir" / "x.parquet"), "create it first"),
         (("recommend", *places, "--out", tmp_path / "x.json"), ".parquet or .csv"),

