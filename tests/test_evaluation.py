@@ -26,7 +26,7 @@ from zhiyin.evaluation.beyond import evaluate_beyond, gini, intra_list_diversity
 from zhiyin.evaluation.controls import DifferentLists, different_lists, swapped
 from zhiyin.evaluation.intervals import bootstrap_interval, bootstrap_intervals, paired_test
 from zhiyin.evaluation.leaderboard import Entry, Leaderboard
-from zhiyin.evaluation.ranking import NO_ITEM, RankingResult, average_by_user, evaluate_ranking, top_k
+from zhiyin.evaluation.ranking import NO_ITEM, evaluate_ranking, top_k
 from zhiyin.evaluation.rating import RatingResult, evaluate_ratings
 from zhiyin.evaluation.report import DataProfile, ReportParts, profile_of, render_report, write_report
 from zhiyin.evaluation.slices import by_attribute, by_attributes, by_history_length, by_target_popularity, slice_figures
@@ -112,7 +112,7 @@ def test_ranking_agrees_with_trec_eval(seed: int, view: Any) -> None:
     wanted = {"recall.5,10", "P.5,10", "success.5,10", "ndcg_cut.5,10", "map_cut.5,10", "recip_rank"}
     evaluator: Any = pytrec_eval.RelevanceEvaluator
     expected = evaluator(truth, wanted).evaluate(run)
-    ours = result.per_user(view)
+    ours = {"all": result.metrics, "first": result.first, "last": result.last}[view]
     names = {"recall": "recall", "precision": "P", "hit": "success", "ndcg": "ndcg_cut", "map": "map_cut"}
     for user in range(len(holdout)):
         for name, other in names.items():
@@ -446,16 +446,6 @@ def test_the_profile_tells_of_the_data() -> None:
 
 
 def test_folds_are_brought_together_by_user() -> None:
-    scores, whole = random_case(1)
-    model = Table.of(scores)
-    result = evaluate_ranking(model, whole, 60)
-    twice = RankingResult.over_folds([result, result])
-    assert twice.lists.shape == (80, 20)
-    averaged = average_by_user(twice.users, twice.metrics["ndcg@10"], 41)
-    np.testing.assert_allclose(averaged[:40], result.metrics["ndcg@10"])
-    assert np.isnan(averaged[40])
-    with pytest.raises(InputError, match="cut-offs"):
-        RankingResult.over_folds([result, evaluate_ranking(model, whole, 60, ks=(3,))])
     first = holdout_of([rows(0, 1)], [rows()], [[1.0, 2.0]])
     second = holdout_of([rows(2)], [rows()], [[5.0]])
     predictions = Table.of(np.array([[2.0, 2.0, 3.0]]))

@@ -23,10 +23,3 @@ class ArtifactError(ZhiyinError):
 
 class NotFoundError(ZhiyinError):
     """The named thing does not exist."""
-
-
-class MissingExtraError(ZhiyinError):
-    """A feature needs an optional dependency that is not installed."""
-
-    def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs an optional dependency: pip install 'zhiyin[{extra}]'")

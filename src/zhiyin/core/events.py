@@ -9,19 +9,6 @@ import numpy as np
 from zhiyin.core.arrays import FloatVector, IntVector, TextVector
 from zhiyin.core.errors import InputError
 
-EVENT_COLUMNS = (
-    "user_id",
-    "item_id",
-    "event",
-    "value",
-    "timestamp",
-    "session_id",
-    "event_id",
-    "recommendation_id",
-    "position",
-)
-"""Canonical external names, in the order of `Events`."""
-
 MISSING_TIME = np.iinfo(np.int64).min
 """Timestamp of an event whose time is unknown; sorts before every known time."""
 

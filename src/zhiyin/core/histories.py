@@ -39,10 +39,6 @@ class History:
         """The latest `n` events, all for None."""
         return self.take(slice(0 if n is None else max(0, len(self) - n), None))
 
-    def without(self, position: int) -> Self:
-        """The history with the event at `position` left out."""
-        return self.take(np.delete(np.arange(len(self)), position))
-
 
 @dataclass(frozen=True, eq=False)
 class Interactions:

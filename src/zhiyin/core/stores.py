@@ -1,6 +1,6 @@
 """Protocols of storage. A store is opened for one tenant: the handle carries it, no query can leave it out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NewType, Protocol
 
@@ -106,6 +106,3 @@ class Stores(Protocol):
     impressions: ImpressionStore
 
     def close(self) -> None: ...
-
-
-Ids = Sequence[str]

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self, TypeAlias
 
 import numpy as np
 
@@ -14,9 +13,6 @@ from zhiyin.core.models import Model
 
 NO_ITEM = -1
 """Fills a list where fewer unseen items exist than the list has places."""
-
-Targets: TypeAlias = Literal["all", "first", "last"]
-VIEWS: tuple[Targets, ...] = ("all", "first", "last")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,43 +35,9 @@ class RankingResult:
     lists: IntMatrix
     seconds: float
 
-    def per_user(self, targets: Targets = "all") -> Mapping[str, FloatVector]:
-        """Name -> (n,) figures over the targets asked for."""
-        return {"all": self.metrics, "first": self.first, "last": self.last}[targets]
-
-    def means(self, targets: Targets = "all") -> dict[str, float]:
+    def means(self) -> dict[str, float]:
         """Mean over the users for whom a figure is defined, every user alike."""
-        return {name: mean_defined(values) for name, values in self.per_user(targets).items()}
-
-    @classmethod
-    def over_folds(cls, results: Sequence[Self]) -> Self:
-        """The results of several hold-outs one after another; a user in several folds has several rows.
-
-        Before intervals and tests, bring those rows together with `average_by_user`.
-        """
-        if len({result.ks for result in results}) != 1:
-            raise InputError(f"folds need the same cut-offs, got {[result.ks for result in results]}")
-        names = tuple(results[0].metrics)
-        joined = {
-            view: {name: np.concatenate([result.per_user(view)[name] for result in results]) for name in names}
-            for view in VIEWS
-        }
-        return cls(
-            np.concatenate([result.users for result in results]),
-            results[0].ks,
-            joined["all"],
-            joined["first"],
-            joined["last"],
-            np.concatenate([result.lists for result in results]),
-            sum(result.seconds for result in results),
-        )
-
-
-def average_by_user(users: IntVector, values: FloatVector, n_users: int) -> FloatVector:
-    """(n_users,) mean of the defined `values` (n,) of each of `users` (n,); NaN for users without any."""
-    known = ~np.isnan(values)
-    total = np.bincount(users[known], values[known], minlength=n_users)
-    return _divide(total, np.bincount(users[known], minlength=n_users))
+        return {name: mean_defined(values) for name, values in self.metrics.items()}
 
 
 def evaluate_ranking(
