@@ -41,10 +41,14 @@ def history_of(items: list[int], times: list[int]) -> History:
 def test_the_choice_does_not_depend_on_the_test_part() -> None:
     data = timed()
     latest = np.flatnonzero(data.histories.timestamps >= np.quantile(data.histories.timestamps, 0.9))
-    items = data.histories.items.copy()
+    items, ratings = data.histories.items.copy(), data.histories.ratings.copy()
     items[latest] = np.random.default_rng(0).permutation(items[latest])
-    other = replace(data, histories=replace(data.histories, items=items))
-    request = ComparisonRequest(models=("popularity", "ease", "item-neighbours"))
+    ratings[latest] = 6 - ratings[latest]
+    other = replace(data, histories=replace(data.histories, items=items, ratings=ratings))
+    request = ComparisonRequest(
+        models=("popularity", "ease", "item-neighbours", "features", "attentive"),
+        settings={"features": {"trees": 10}, "attentive": {"epochs": 2}},
+    )
     first, second = (compare(each, divisions(each, "time", 0), request) for each in (data, other))
     assert [(t.model, t.validation, t.config) for t in first.trials] == [
         (t.model, t.validation, t.config) for t in second.trials
@@ -53,6 +57,24 @@ def test_the_choice_does_not_depend_on_the_test_part() -> None:
     assert first.board.to_json() != second.board.to_json()
     figures = [trial.validation for trial in first.trials]
     assert figures == sorted(figures, reverse=True)
+
+
+def test_a_model_that_refuses_the_data_is_left_out_unless_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = timed()
+    parts = divisions(data, "leave-one-out", 0)
+    monkeypatch.setattr("zhiyin.models.ease.MOST_ITEMS", 3)
+    monkeypatch.setattr("zhiyin.app.comparison.candidates", lambda _: ("ease", "popularity"))
+    for tested in (parts, replace(parts, test=None)):
+        outcome = compare(data, tested, ComparisonRequest())
+        assert {row.model for row in outcome.board.rows} == {trial.model for trial in outcome.trials} == {"popularity"}
+        (note,) = outcome.parts.notes
+        assert note.startswith("ease was left out: ")
+        assert "at most 3" in note
+    with pytest.raises(InputError, match="at most 3"):
+        compare(data, parts, ComparisonRequest(models=("popularity", "ease")))
+    monkeypatch.setattr("zhiyin.app.comparison.candidates", lambda _: ("ease",))
+    with pytest.raises(InputError, match=r"no model takes this data\. ease was left out"):
+        compare(data, parts, ComparisonRequest())
 
 
 def test_the_board_tells_who_reads_the_person_and_for_whom_it_works() -> None:

@@ -131,23 +131,28 @@ def possible_divisions(data: Dataset, protocol: str, seed: int) -> Divisions | N
 
 
 def compare(data: Dataset, parts: Divisions, request: ComparisonRequest) -> Comparison:
-    """Every model at its best settings by validation, refitted on all that comes before the test part, and tested."""
+    """Every model at its best settings by validation, refitted on all that comes before the test part, and tested.
+
+    A model that raises `InputError` is left out and noted, unless it was asked for by name.
+    """
     bench = _Bench(data, parts.test, request) if parts.test is not None else None
     trials: list[Trial] = []
+    notes = list(parts.notes)
     for name in request.models or candidates(data):
-        request.announce(f"{name}, choosing settings")
-        began = time.perf_counter()
-        trial = best_trial(name, parts.validation, request.selection(name))
-        trials.append(replace(trial, seconds=time.perf_counter() - began))
-        if bench is not None:
-            request.announce(f"{name}, refitting for the test")
-            bench.test(trials[-1])
+        try:
+            trials.append(_tried(name, parts.validation, bench, request))
+        except InputError as error:
+            if request.models:
+                raise
+            notes.append(f"{name} was left out: {error}.")
+    if not trials:
+        raise InputError(f"no model takes this data. {' '.join(notes)}")
     trials.sort(key=lambda trial: -trial.validation)
     chosen = next((trial for trial in trials if trial.model == request.only), trials[0])
     baseline = BASELINE if any(trial.model == BASELINE for trial in trials) else None
     if bench is None:
         board = _validation_board(trials, chosen, baseline, parts.words)
-        return Comparison(tuple(trials), chosen, board, ReportParts(curves=_curves(trials), notes=parts.notes), False)
+        return Comparison(tuple(trials), chosen, board, ReportParts(curves=_curves(trials), notes=notes), False)
     board = Leaderboard.build(
         bench.entries,
         protocol=parts.words,
@@ -156,7 +161,7 @@ def compare(data: Dataset, parts: Divisions, request: ComparisonRequest) -> Comp
         chosen=chosen.model,
         seed=request.seed,
     )
-    return Comparison(tuple(trials), chosen, board, bench.parts(board, trials, parts.notes), True)
+    return Comparison(tuple(trials), chosen, board, bench.parts(board, trials, notes), True)
 
 
 def without_comparison(model: str, settings: Mapping[str, Any], notes: Sequence[str]) -> Comparison:
@@ -256,6 +261,17 @@ class _Bench:
             attributes[name] = np.full(len(self._data.users), None, object)
             attributes[name][rows[rows != UNKNOWN]] = column[rows != UNKNOWN]
         return attributes
+
+
+def _tried(name: str, validation: Split, bench: _Bench | None, request: ComparisonRequest) -> Trial:
+    request.announce(f"{name}, choosing settings")
+    began = time.perf_counter()
+    trial = best_trial(name, validation, request.selection(name))
+    trial = replace(trial, seconds=time.perf_counter() - began)
+    if bench is not None:
+        request.announce(f"{name}, refitting for the test")
+        bench.test(trial)
+    return trial
 
 
 def _curves(trials: Sequence[Trial]) -> dict[str, Sequence[Mapping[str, float]]]:
