@@ -10,9 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from zhiyin.app.figures import Interval, Leaderboard, LeaderboardRow
 from zhiyin.core.dataset import Removal
-from zhiyin.evaluation.intervals import Interval
-from zhiyin.evaluation.leaderboard import Leaderboard, LeaderboardRow
 
 SHOWN = ("ndcg@10", "recall@10", "rmse", "mae")
 PLAIN_WIDTH = 132
