@@ -1,0 +1,91 @@
+"""What goes into the log: events that were checked, and lists as they were shown."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from zhiyin.core.errors import InputError
+from zhiyin.core.events import AHEAD_MS, MAX_ID_LENGTH, Events, text
+from zhiyin.core.results import Recommendations
+from zhiyin.core.stores import Impressions
+
+_REQUIRED = ("user_id", "item_id", "event")
+_OPTIONAL = ("session_id", "event_id", "recommendation_id")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One reason to refuse one row of a batch; rows count from 0."""
+
+    row: int
+    field: str
+    reason: str
+
+
+class EventsRefusedError(InputError):
+    """A batch of events that was not recorded, with every problem found in it."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        first = self.problems[0]
+        super().__init__(
+            f"{len(self.problems)} problem(s) in the events, nothing was recorded; "
+            f"row {first.row}, {first.field}: {first.reason}"
+        )
+
+
+def checked_events(events: Events, now: int) -> Events:
+    """`events` as they are. Raises `EventsRefusedError`, naming each row and field that cannot be used.
+
+    One event of a far future would make all others old, so none may be later than `now` by more than a day.
+    """
+    problems: list[Problem] = []
+    for row in range(len(events)):
+        for name in (*_REQUIRED, *_OPTIONAL):
+            given = getattr(events, name)[row]
+            reason = None if given is None and name in _OPTIONAL else _id_problem(given)
+            if reason:
+                problems.append(Problem(row, name, reason))
+        if np.isinf(events.value[row]):
+            problems.append(Problem(row, "value", "must be a finite number"))
+        if events.timestamp[row] > now + AHEAD_MS:
+            problems.append(Problem(row, "timestamp", "must not be later than now by more than a day"))
+    if problems:
+        raise EventsRefusedError(problems)
+    return events
+
+
+def checked_id(identifier: str, name: str = "user_id") -> str:
+    """`identifier` as it is. Raises `InputError`, naming it `name`, where it cannot be an id."""
+    problem = _id_problem(identifier)
+    if problem:
+        raise InputError(f"{name} {identifier!r:.60} {problem}")
+    return identifier
+
+
+def impressions_of(lists: Sequence[Recommendations], now: int) -> Impressions:
+    """One row an item of `lists`, as shown at `now` (epoch ms)."""
+    shown = [(served, item) for served in lists for item in served.items]
+    return Impressions(
+        recommendation_id=text(served.recommendation_id for served, _ in shown),
+        user_id=text(served.user_id for served, _ in shown),
+        item_id=text(item.item_id for _, item in shown),
+        position=np.asarray([item.rank for _, item in shown], np.int64),
+        score=np.asarray([item.score for _, item in shown], np.float64),
+        propensity=np.asarray([item.propensity for _, item in shown], np.float64),
+        rung=text(served.rung for served, _ in shown),
+        manifest_id=text(served.manifest_id for served, _ in shown),
+        timestamp=np.full(len(shown), now, np.int64),
+    )
+
+
+def _id_problem(identifier: object) -> str | None:
+    if not isinstance(identifier, str) or not identifier:
+        return "must be text that is not empty"
+    if len(identifier) > MAX_ID_LENGTH:
+        return f"must be at most {MAX_ID_LENGTH} characters long"
+    if any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in identifier):
+        return "must hold no control characters and no halves of surrogate pairs"
+    return None

@@ -1,0 +1,105 @@
+"""The page of one user: lists side by side, each with what it is about."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from zhiyin.app.serving.lists import RecommendRequest, best_of, list_of, popular_list, recommendations
+from zhiyin.app.serving.people import PERSONAL, POPULAR, Person
+from zhiyin.app.serving.reasons import parts_by_item, reason_of
+from zhiyin.app.serving.state import ServingState
+from zhiyin.core.models import AdditiveModel
+from zhiyin.core.results import Reason, Recommendations
+from zhiyin.retrieval.topn import top_n
+
+BECAUSE_SHELVES = 2
+BECAUSE_POOL = 400
+"""Best-scored items among which "because" shelves look; exact shares over a whole large catalogue would be slow."""
+
+SHELF_MINIMUM = 3
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """kind: "for-you", "because" (then `reason` names the event), "category" (then `category`), or "popular"."""
+
+    kind: str
+    recommendations: Recommendations
+    reason: Reason | None = None
+    category: str | None = None
+
+    @property
+    def worthwhile(self) -> bool:
+        return len(self.recommendations.items) >= SHELF_MINIMUM
+
+
+@dataclass(frozen=True)
+class Shelves:
+    user_id: str
+    shelves: tuple[Shelf, ...]
+
+
+def shelves_of(state: ServingState, person: Person, request: RecommendRequest) -> Shelves:
+    """Shelves of `request.n` items; its categories narrow the first one."""
+    if person.rung == POPULAR:
+        return Shelves(person.user_id, (Shelf("popular", popular_list(state, person, request)),))
+    return Shelves(person.user_id, tuple(_personal(state, person, request)))
+
+
+def _personal(state: ServingState, person: Person, request: RecommendRequest) -> list[Shelf]:
+    n = request.n
+    if not request.categories:
+        # In a small catalogue the first shelf would otherwise leave nothing for the others.
+        n = min(n, max(SHELF_MINIMUM, len(state.system.items) // 4))
+    main = Shelf("for-you", list_of(state, person, replace(request, n=n)))
+    shown = {item.item_id for item in main.recommendations.items}
+    below: list[Shelf] = []
+    for shelf in _because(state, person, n, shown):
+        below.append(shelf)
+        shown.update(item.item_id for item in shelf.recommendations.items)
+    favourite = _favourite_category(state, person)
+    if favourite is not None:
+        listed = list_of(state, person, RecommendRequest(person.user_id, n, (favourite,)), hidden=shown)
+        below.append(Shelf("category", listed, category=favourite))
+    popular = Shelf("popular", popular_list(state, person, RecommendRequest(person.user_id, n)))
+    first = [main] if request.categories or main.worthwhile else []
+    return [*first, *(shelf for shelf in below if shelf.worthwhile), popular]
+
+
+def _because(state: ServingState, person: Person, n: int, shown: set[str]) -> list[Shelf]:
+    """Shelves around the events that carry most of this user's scores, each ranked by that event's part alone."""
+    model = state.system.model
+    if not isinstance(model, AdditiveModel):
+        return []
+    pool, _ = best_of(state, state.system.model, person, RecommendRequest(person.user_id, BECAUSE_POOL), shown)
+    if not len(pool):
+        return []
+    parts = parts_by_item(model, person, pool)
+    liked = person.query.history.weights > 0
+    strength = np.where(liked, np.maximum(parts, 0).sum(axis=0), 0.0)
+    shelves: list[Shelf] = []
+    free = np.ones(len(pool), np.bool_)
+    for position in np.argsort(-strength, kind="stable"):
+        if len(shelves) == BECAUSE_SHELVES or strength[position] <= 0:
+            break
+        best = top_n(parts[None, :, position], n, free & (parts[:, position] > 0))
+        places = best.rows[0][best.rows[0] >= 0]
+        if len(places) < SHELF_MINIMUM:
+            continue
+        free[places] = False
+        reasons = [reason_of(state, person, parts[place], int(position)) for place in places]
+        best_of_pool = pool[places], parts[places, position]
+        listed = recommendations(state, person, best_of_pool, reasons, PERSONAL)
+        shelves.append(Shelf("because", listed, reason=reasons[0]))
+    return shelves
+
+
+def _favourite_category(state: ServingState, person: Person) -> str | None:
+    """The category with most of the user's liking; of equals the first by name."""
+    history = person.query.history
+    sums: dict[str, float] = {}
+    for row, weight in zip(history.items, history.weights, strict=True):
+        for category in state.catalog.categories[row]:
+            sums[category] = sums.get(category, 0.0) + float(weight)
+    liked = [(-total, name) for name, total in sums.items() if total > 0]
+    return min(liked)[1] if liked else None

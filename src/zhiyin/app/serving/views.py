@@ -1,0 +1,49 @@
+"""Items and events as they are shown."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from zhiyin.core.catalog import Catalog
+
+
+@dataclass(frozen=True)
+class ItemView:
+    """What is known of one item; `title` falls back to the id."""
+
+    item_id: str
+    title: str
+    description: str | None
+    categories: tuple[str, ...]
+    price: float | None
+
+    @classmethod
+    def of(cls, catalog: Catalog, row: int) -> "ItemView":
+        return cls(
+            item_id=catalog.item_id[row],
+            title=title(catalog, row),
+            description=catalog.description[row],
+            categories=catalog.categories[row],
+            price=number(catalog.price[row]),
+        )
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One event of a user; timestamp is epoch ms, None where unknown."""
+
+    item_id: str
+    title: str
+    event: str
+    value: float | None
+    timestamp: int | None
+
+
+def title(catalog: Catalog, row: int) -> str:
+    """The title of the item at `row`, or its id where it has none."""
+    return str(catalog.title[row] or catalog.item_id[row])
+
+
+def number(value: float) -> float | None:
+    """`value`, or None where it is no finite number."""
+    return float(value) if np.isfinite(value) else None
