@@ -7,7 +7,8 @@ from doubles import films_stores, films_system
 from hypothesis import settings
 
 from zhiyin.app.service import Service
-from zhiyin.web.application import LATEST_TIMESTAMP, create_app
+from zhiyin.web.application import create_app
+from zhiyin.web.schemas import LATEST_TIMESTAMP
 
 # A clock at the end of time: what is too late depends on the moment, and a document cannot say it.
 schema = schemathesis.openapi.from_asgi(

@@ -22,7 +22,10 @@ from zhiyin.cli.serve import serve
 from zhiyin.core.errors import StoreError
 from zhiyin.core.events import Events
 from zhiyin.storage.opening import open_stores
-from zhiyin.web.application import LATEST_TIMESTAMP, MAX_BODY_BYTES, MAX_EVENTS, create_app
+from zhiyin.web.application import create_app
+from zhiyin.web.bodies import MAX_EVENTS
+from zhiyin.web.guard import MAX_BODY_BYTES
+from zhiyin.web.schemas import LATEST_TIMESTAMP
 
 FOLDER = Path(zhiyin.web.__file__).parent
 

@@ -1,0 +1,58 @@
+"""How a request that cannot be answered is told."""
+
+from collections.abc import Mapping, Sequence
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from zhiyin.app.service import EventsRefusedError, Problem
+from zhiyin.core.errors import InputError, NotFoundError, StoreError
+
+
+class RefusalError(Exception):
+    """A request that is answered with `status` before a service is asked."""
+
+    def __init__(self, status: int, error: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(error)
+        self.status = status
+        self.problems = tuple(problems)
+
+
+def error_answer(
+    status: int, error: str, problems: Sequence[Problem] = (), headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    listed = [{"row": problem.row, "field": problem.field, "reason": problem.reason} for problem in problems]
+    return JSONResponse({"error": error, "problems": listed}, status, headers)
+
+
+def add_errors(app: FastAPI) -> None:
+    @app.exception_handler(EventsRefusedError)
+    def refused_events(_: Request, error: EventsRefusedError) -> Response:
+        return error_answer(422, str(error), error.problems)
+
+    @app.exception_handler(RefusalError)
+    def refusal(_: Request, error: RefusalError) -> Response:
+        return error_answer(error.status, str(error), error.problems)
+
+    @app.exception_handler(InputError)
+    def input_error(_: Request, error: InputError) -> Response:
+        return error_answer(422, str(error))
+
+    @app.exception_handler(NotFoundError)
+    def not_found(_: Request, error: NotFoundError) -> Response:
+        return error_answer(404, str(error))
+
+    @app.exception_handler(StoreError)
+    def store_error(_: Request, error: StoreError) -> Response:
+        return error_answer(503, str(error))
+
+    @app.exception_handler(HTTPException)
+    def not_routed(_: Request, error: HTTPException) -> Response:
+        return error_answer(error.status_code, error.detail, headers=error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> Response:
+        problems = [Problem(0, ".".join(str(part) for part in item["loc"][1:]), item["msg"]) for item in error.errors()]
+        return error_answer(422, "the request has a parameter that cannot be used", problems)

@@ -1,0 +1,136 @@
+"""The questions that the API answers."""
+
+from typing import Annotated
+
+from fastapi import FastAPI, Query, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.concurrency import run_in_threadpool
+
+from zhiyin.app.service import RecommendRequest, Service
+from zhiyin.core.events import MAX_ID_LENGTH
+from zhiyin.web.answers import entry_out, item_out, list_out, shelf_out
+from zhiyin.web.bodies import MAX_EVENTS, read_events
+from zhiyin.web.errors import RefusalError
+from zhiyin.web.metrics import Metrics
+from zhiyin.web.schemas import (
+    CategoriesOut,
+    CategoryOut,
+    ErrorOut,
+    EventIn,
+    ExternalId,
+    HistoryOut,
+    ItemOut,
+    ItemsOut,
+    RecommendationsOut,
+    RecordedOut,
+    ShelvesOut,
+    SimilarListOut,
+    SimilarOut,
+    StateOut,
+    UserOut,
+    UsersOut,
+)
+
+MAX_LIST = 100
+MAX_LIKED = 100
+
+
+def add_people(app: FastAPI, service: Service, metrics: Metrics) -> None:
+    @app.get("/api/recommend/{user_id:path}")
+    def recommend(
+        user_id: ExternalId,
+        category: Annotated[list[str], Query(max_length=20, default_factory=list)],
+        item: Annotated[list[ExternalId], Query(max_length=MAX_LIKED, default_factory=list)],
+        n: Annotated[int, Query(ge=1, le=MAX_LIST)] = 10,
+        keep_seen: bool = False,
+    ) -> RecommendationsOut:
+        """A list for one user. `item`: liked items of a visitor without history; unknown ones say nothing."""
+        served = service.recommend(
+            RecommendRequest(user_id, n, tuple(category), keep_seen=keep_seen, items=tuple(item))
+        )
+        metrics.lists.labels(served.rung).inc()
+        return list_out(service, served)
+
+    @app.get("/api/shelves/{user_id:path}")
+    def shelves(
+        user_id: ExternalId,
+        category: Annotated[list[str], Query(max_length=20, default_factory=list)],
+        n: Annotated[int, Query(ge=1, le=50)] = 12,
+    ) -> ShelvesOut:
+        """The shelves of one user's page. `category`: the first shelf holds nothing else."""
+        answer = service.shelves(user_id, n, tuple(category))
+        for shelf in answer.shelves:
+            metrics.lists.labels(shelf.recommendations.rung).inc()
+        return ShelvesOut(user_id=user_id, shelves=[shelf_out(service, shelf) for shelf in answer.shelves])
+
+    @app.get("/api/users")
+    def users(
+        prefix: Annotated[str, Query(max_length=MAX_ID_LENGTH)] = "", limit: Annotated[int, Query(ge=1, le=200)] = 50
+    ) -> UsersOut:
+        """Known users, the most active first."""
+        known = service.users(prefix, limit)
+        return UsersOut(users=[UserOut(user_id=user_id, events=events) for user_id, events in known])
+
+    @app.get("/api/users/{user_id:path}/history")
+    def history(user_id: ExternalId, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> HistoryOut:
+        """The user's latest events, newest first."""
+        return HistoryOut(user_id=user_id, events=[entry_out(entry) for entry in service.history(user_id, limit)])
+
+
+def add_items(app: FastAPI, service: Service) -> None:
+    @app.get("/api/items")
+    def items(
+        search: Annotated[str, Query(max_length=200)] = "", limit: Annotated[int, Query(ge=1, le=200)] = 50
+    ) -> ItemsOut:
+        """Items whose title holds `search`, the most popular first."""
+        return ItemsOut(items=[item_out(item) for item in service.items(search, limit)])
+
+    @app.get("/api/items/{item_id:path}")
+    def item(item_id: ExternalId) -> ItemOut:
+        return item_out(service.item(item_id))
+
+    @app.get("/api/similar/{item_id:path}")
+    def similar(item_id: ExternalId, n: Annotated[int, Query(ge=1, le=MAX_LIST)] = 10) -> SimilarListOut:
+        """Items near this one; empty where the model has no notion of nearness."""
+        near = service.similar(item_id, n)
+        return SimilarListOut(items=[SimilarOut(item=item_out(view), score=score) for view, score in near])
+
+    @app.get("/api/categories")
+    def categories() -> CategoriesOut:
+        """Categories, the largest first."""
+        return CategoriesOut(categories=[CategoryOut(name=name, items=n) for name, n in service.categories()])
+
+
+def add_events(app: FastAPI, service: Service, metrics: Metrics) -> None:
+    one = EventIn.model_json_schema()
+    schema = {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_EVENTS}]}
+
+    @app.post(
+        "/api/events",
+        responses={415: {"model": ErrorOut, "description": "The body is no JSON"}},
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}},
+    )
+    async def events(request: Request) -> RecordedOut:
+        """Records one event or a list of them: all, or none when a row is wrong."""
+        batch = read_events(request.headers.get("content-type", ""), await request.body(), service.clock())
+        report = await run_in_threadpool(service.record, batch)
+        metrics.events.inc(report.added)
+        return RecordedOut(added=report.added, known=report.known)
+
+
+def add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
+    @app.get("/api/health/live")
+    def live() -> StateOut:
+        """The process answers."""
+        return StateOut(status="live", manifest_id=service.manifest_id)
+
+    @app.get("/api/health/ready")
+    def ready() -> StateOut:
+        """The store answers and the system scores."""
+        if not service.ready():
+            raise RefusalError(503, "the system that serves holds no items")
+        return StateOut(status="ready", manifest_id=service.manifest_id)
+
+    @app.get("/metrics", include_in_schema=False)
+    def measured() -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)

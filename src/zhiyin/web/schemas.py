@@ -1,0 +1,154 @@
+"""What goes over the wire, as the description of the API tells it."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from zhiyin.core.events import MAX_ID_LENGTH
+
+LATEST_TIMESTAMP = 253_402_300_799_999
+"""The end of the year 9999, beyond which a time in milliseconds is surely a mistake of units."""
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = BeforeValidator(_whole)
+"""JSON has one kind of number: 5.0 is the integer 5."""
+
+ExternalId = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+"""Told to clients in the description of the API; the service refuses whatever it cannot use by itself."""
+
+
+class EventIn(Strict):
+    """One event. timestamp: epoch milliseconds, left out for "now"; not later than now by more than a day."""
+
+    user_id: ExternalId
+    item_id: ExternalId
+    event: ExternalId = Field(max_length=64)
+    value: float | None = Field(default=None, allow_inf_nan=False)
+    timestamp: Annotated[int, Field(ge=0, le=LATEST_TIMESTAMP), Whole] | None = None
+    session_id: ExternalId | None = None
+    event_id: ExternalId | None = None
+    recommendation_id: ExternalId | None = None
+    position: Annotated[int, Field(ge=1, le=1_000_000), Whole] | None = None
+
+
+class ProblemOut(Strict):
+    """Why a row was refused; rows count from 0."""
+
+    row: int
+    field: str
+    reason: str
+
+
+class ErrorOut(Strict):
+    error: str
+    problems: list[ProblemOut] = []
+
+
+class RecordedOut(Strict):
+    """added: new events; known: events whose id was already there."""
+
+    added: int
+    known: int
+
+
+class ReasonOut(Strict):
+    """kind: "history", "popular" or "none"; the rest tells the event of the user's own history behind the item."""
+
+    kind: str
+    item_id: str | None
+    title: str | None
+    event: str | None
+    value: float | None
+    share: float | None
+
+
+class ItemOut(Strict):
+    item_id: str
+    title: str
+    description: str | None
+    categories: list[str]
+    price: float | None
+
+
+class RecommendedOut(Strict):
+    item: ItemOut
+    rank: int
+    score: float
+    reason: ReasonOut
+
+
+class RecommendationsOut(Strict):
+    user_id: str
+    rung: str
+    recommendation_id: str
+    manifest_id: str
+    items: list[RecommendedOut]
+
+
+class ShelfOut(Strict):
+    kind: str
+    category: str | None
+    reason: ReasonOut | None
+    recommendations: RecommendationsOut
+
+
+class ShelvesOut(Strict):
+    user_id: str
+    shelves: list[ShelfOut]
+
+
+class HistoryEntryOut(Strict):
+    item_id: str
+    title: str
+    event: str
+    value: float | None
+    timestamp: int | None
+
+
+class HistoryOut(Strict):
+    user_id: str
+    events: list[HistoryEntryOut]
+
+
+class UserOut(Strict):
+    user_id: str
+    events: int
+
+
+class UsersOut(Strict):
+    users: list[UserOut]
+
+
+class ItemsOut(Strict):
+    items: list[ItemOut]
+
+
+class CategoryOut(Strict):
+    name: str
+    items: int
+
+
+class CategoriesOut(Strict):
+    categories: list[CategoryOut]
+
+
+class SimilarOut(Strict):
+    item: ItemOut
+    score: float
+
+
+class SimilarListOut(Strict):
+    items: list[SimilarOut]
+
+
+class StateOut(Strict):
+    status: str
+    manifest_id: str
