@@ -2,9 +2,10 @@
 
     python benchmarks/interrupted.py --data DIR [--kills N] [--epochs N] [--seed N]
 
-MovieLens 100K is fetched into DIR where it is missing. `zhiyin train --model transformer` runs once without interruption, and once killed at random moments and started again with the same
-words. It ends with status 1 unless the published parameters are equal to the last bit and, at each kill, no more than
-the epoch that was under way is computed again.
+MovieLens 100K is fetched into DIR where it is missing. `zhiyin train --model transformer` runs once without
+interruption, and once killed at random moments and started again with the same words. It ends with status 1 unless the
+published parameters are equal to the last bit and, at each kill, no more than the epoch that was under way is computed
+again.
 """
 
 import argparse
@@ -31,19 +32,34 @@ def command(store: str, out: Path, config: Path) -> list[str]:
     return [str(word) for word in words]
 
 
-def finished(out: Path) -> int:
-    """Epochs that all trainings under `out` have finished, counted as often as they were."""
-    return sum(len(path.read_text("utf-8").splitlines()) for path in out.glob("checkpoints/**/history.jsonl"))
+class Watch:
+    """Epochs that the trainings under a folder have finished. again: of these, how many were computed once more."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._epochs: dict[Path, int] = {}
+        self.again = 0
+
+    def look(self) -> int:
+        for path in self._out.glob("checkpoints/**/history.jsonl"):
+            before, now = self._epochs.get(path, 0), len(path.read_text("utf-8").splitlines())
+            if now == 0:  # just being written
+                continue
+            self.again += before - now + 1 if now < before else 0
+            self._epochs[path] = now
+        return sum(self._epochs.values())
 
 
-def killed(words: list[str], out: Path, after: int, delay: float) -> bool:
-    """Runs until `after` epochs are finished in all and `delay` seconds have passed, then kills; False if it ended."""
+def watched(words: list[str], watch: Watch, after: int | None, delay: float = 0.0) -> bool:
+    """Runs to the end, or kills `delay` seconds after `after` epochs in all are finished; True if it was killed."""
     with subprocess.Popen(words, stdout=subprocess.DEVNULL) as training:
-        while training.poll() is None and finished(out) < after:
+        while training.poll() is None and (after is None or watch.look() < after):
+            watch.look()
             time.sleep(LOOK_SECONDS)
         time.sleep(delay)
         running = training.poll() is None
         training.kill()
+    watch.look()
     return running
 
 
@@ -65,17 +81,18 @@ def main() -> int:
         whole, broken = work / "whole", work / "broken"
         began = time.perf_counter()
         subprocess.run(command(store, whole, config), check=True, stdout=subprocess.DEVNULL)
-        total, seconds = finished(whole), time.perf_counter() - began
+        total, seconds = Watch(whole).look(), time.perf_counter() - began
         print(f"without interruption: {total} epochs, {seconds:.0f} s")
         moments = sorted(chance.sample(range(1, total), options.kills))
+        watch = Watch(broken)
         for moment in moments:
             delay = chance.random() * seconds / total
-            if not killed(command(store, broken, config), broken, moment, delay):
+            if not watched(command(store, broken, config), watch, moment, delay):
                 print("MISSED: the training ended before it could be killed")
                 return 1
             print(f"killed {delay:.2f} s after epoch {moment} of {total}")
-        subprocess.run(command(store, broken, config), check=True, stdout=subprocess.DEVNULL)
-        again = finished(broken) - total
+        watched(command(store, broken, config), watch, None)
+        again = watch.again + watch.look() - total
         mine, theirs = (read_parameters(current(out))["main"] for out in (broken, whole))
     same = set(mine) == set(theirs) and all(np.array_equal(mine[key], theirs[key]) for key in mine)
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
