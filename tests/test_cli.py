@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from zhiyin.app.loading import load_system
 from zhiyin.cli import application, main
-from zhiyin.core.errors import ArtifactError, InputError
+from zhiyin.core.errors import ArtifactError, ConfigError, InputError
 
 
 def command(*words: str | Path, status: int = 0) -> str:
@@ -53,6 +53,23 @@ def test_doctor_tells_the_parts_and_fails_where_one_is_missing(monkeypatch: pyte
     assert "missing" in command("doctor", status=1)
 
 
+def test_settings_of_the_environment_stand_over_those_of_the_file(
+    trained: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_text("[preparation]\nhistory_limit = 9\nmin_user_events = 2\n")
+    monkeypatch.setenv("ZHIYIN_PREPARATION__HISTORY_LIMIT", "7")
+    words = ("train", "--store", trained[0], "--out", tmp_path / "system", "--model", "popularity")
+    command(*words, "--config", config)
+    settings = load_system(tmp_path / "system").settings
+    assert (settings.history_limit, settings.min_user_events) == (7, 2)
+    command(*words)
+    assert load_system(tmp_path / "system").settings.history_limit == 7
+    monkeypatch.setenv("ZHIYIN_MODEL__L2", "7")
+    outcome = CliRunner().invoke(application, ["evaluate", "--store", trained[0], "--report", str(tmp_path)])
+    assert isinstance(outcome.exception, ConfigError)
+
+
 def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str | Path) -> list[str]:
     """The lines on the error stream of a command that fails on purpose."""
     monkeypatch.setattr(sys, "argv", ["zhiyin", *map(str, words)])
@@ -71,6 +88,7 @@ def test_an_error_made_on_purpose_is_one_line_and_status_two(
     places = ("--store", store, "--artifact", out, "--user", "u1")
     config = tmp_path / "settings.toml"
     config.write_text("[preparation]\nhistory_limt = 9\nmin_user_events = 0\n")
+    (tmp_path / "loose.toml").write_text("history_limit = 9\n")
     for words, said in (
         (("recommend", "--store", "mysql://x", "--artifact", out, "--user", "u"), "sqlite:///path.db"),
         (("recommend", "--store", store, "--artifact", tmp_path / "no", "--user", "u"), "run 'zhiyin train"),
@@ -80,6 +98,7 @@ def test_an_error_made_on_purpose_is_one_line_and_status_two(
         (("demo", "--data", tmp_path / "missing.csv", "--home", tmp_path / "home"), "no such file"),
         (("train", "--store", store, "--out", tmp_path, "--config", tmp_path / "no.toml"), "no.toml"),
         (("train", "--store", store, "--out", tmp_path, "--config", config), "history_limt: Extra inputs"),
+        (("train", "--store", store, "--out", tmp_path, "--config", tmp_path / "loose.toml"), "stands in no table"),
     ):
         (line,) = ended(monkeypatch, capsys, *words)
         assert line.startswith("zhiyin: ")

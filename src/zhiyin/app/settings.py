@@ -1,5 +1,6 @@
-"""What a configuration file sets, and how a wrong setting is told."""
+"""What a configuration file and the environment set, and how a wrong setting is told."""
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from zhiyin.app.environment import with_environment
 from zhiyin.core.errors import ConfigError
 from zhiyin.dataset.settings import PreparationSettings
 
@@ -20,24 +22,31 @@ class Settings:
     preparation: PreparationSettings = field(default_factory=PreparationSettings)
 
 
-def read_settings(path: Path | None) -> Settings:
-    """The settings in the TOML file at `path`, the defaults without one.
+def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in the TOML file at `path`, if any, and over them those in the environment.
 
     Raises `ConfigError` for a file that cannot be read, another table, and a setting that is unknown or out of range.
     """
-    if path is None:
-        return Settings()
+    where = f"{path} and the environment" if path is not None else "the environment"
+    found = with_environment(_tables(path) if path is not None else {}, environment)
+    unknown = set(found) - {"model", "preparation"}
+    if unknown:
+        raise ConfigError(f"{where}: unknown tables {sorted(unknown)}; there are [preparation] and [model]")
+    try:
+        return Settings(found.get("model", {}), PreparationSettings(**found.get("preparation", {})))
+    except ValidationError as error:
+        raise ConfigError(f"{where}: [preparation] {problems(error)}") from error
+
+
+def _tables(path: Path) -> dict[str, Any]:
     try:
         found = tomllib.loads(path.read_text("utf-8"))
-        unknown = set(found) - {"model", "preparation"}
-        if unknown:
-            raise ConfigError(f"{path}: unknown tables {sorted(unknown)}; there are [preparation] and [model]")
-        preparation = PreparationSettings(**found.get("preparation", {}))
-    except ValidationError as error:
-        raise ConfigError(f"{path}: [preparation] {problems(error)}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    return Settings(found.get("model", {}), preparation)
+        raise ConfigError(f"{path}: cannot be read as TOML ({error})") from error
+    loose = sorted(name for name, value in found.items() if not isinstance(value, dict))
+    if loose:
+        raise ConfigError(f"{path}: {', '.join(loose)} stands in no table; there are [preparation] and [model]")
+    return found
 
 
 def problems(error: ValidationError) -> str:

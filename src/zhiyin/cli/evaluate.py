@@ -25,7 +25,9 @@ def evaluate(
 
     settings = read_settings(config)
     if settings.model:
-        raise ConfigError(f"{config}: an evaluation tries each model's own settings; leave out the [model] table")
+        raise ConfigError(
+            "an evaluation tries each model's own settings: leave out the [model] table and ZHIYIN_MODEL__*"
+        )
     screen = console(stderr=as_json)
     with Bars(screen) as bars:
         outcome = run(
