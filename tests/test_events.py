@@ -9,6 +9,7 @@ import resource
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ from zhiyin.app import ingest as importing
 from zhiyin.app.ingest import IngestReport, IngestRequest, ingest
 from zhiyin.cli.ingest import ingest as command
 from zhiyin.core.errors import ConfigError, InputError, StoreError
-from zhiyin.core.events import MISSING_TIME, Events
+from zhiyin.core.events import MAX_ID_LENGTH, MISSING_TIME, Events
 from zhiyin.events import parquet, sources
 from zhiyin.events.catalogue import read_catalog, read_users
 from zhiyin.events.cleaning import steps
@@ -235,6 +236,20 @@ def test_a_broken_row_is_refused_alone(tmp_path: Path, line: str, reason: str) -
     assert (refused["file"], refused["row"], refused["reason"]) == (str(path), "3", reason)
 
 
+def test_what_is_imported_can_be_served_and_is_not_of_the_far_future(tmp_path: Path) -> None:
+    now, hour = time.time_ns() // 1_000_000, 3_600_000
+    rows = [
+        f"{'u' * MAX_ID_LENGTH},i,1,{now}",
+        f"{'u' * (MAX_ID_LENGTH + 1)},i,1,{now}",
+        f"u,i,1,{now + 23 * hour}",
+        f"u,i,1,{now + 25 * hour}",
+        "u,i,1,2099-01-01",
+    ]
+    events, log = _read(_write(tmp_path, HEAD + "\n".join(rows)))
+    assert [len(user) for user in events.user_id] == [MAX_ID_LENGTH, 1]
+    assert _reasons(log) == {"field-too-large": 1, "time-out-of-range": 2}
+
+
 def test_all_broken_rows_together(tmp_path: Path) -> None:
     text = GOOD.replace("u2,", "\n".join(BROKEN) + "\nu2,")
     file = EventFile(_write(tmp_path, text), log := RefusalLog())
@@ -435,7 +450,7 @@ def test_a_catalogue(tmp_path: Path) -> None:
 
 
 def test_ids_of_a_catalogue_are_those_that_events_can_have(tmp_path: Path) -> None:
-    path = _write(tmp_path, f"item_id,title\na\x1b[31m,X\n{'b' * 1025},Y\n,Z\nc,W\n")
+    path = _write(tmp_path, f"item_id,title\na\x1b[31m,X\n{'b' * (MAX_ID_LENGTH + 1)},Y\n,Z\nc,W\n")
     catalog, _ = read_catalog(path, log := RefusalLog())
     assert list(catalog.item_id) == ["c"]
     assert _reasons(log) == {"control-character": 1, "field-too-large": 1, "missing-item": 1}
@@ -741,8 +756,8 @@ _TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")
 )
 
 
-# Eight digits read as a date (20850701), so they stand for no second of 1970.
-_SECONDS = st.integers(0, 4_000_000_000).filter(lambda seconds: len(str(seconds)) != 8)
+# Eight digits read as a date (19850701), so they stand for no second of 1970.
+_SECONDS = st.integers(0, 1_700_000_000).filter(lambda seconds: len(str(seconds)) != 8)
 
 
 @settings(max_examples=60, deadline=None)

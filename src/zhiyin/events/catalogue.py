@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 
 from zhiyin.core.catalog import Catalog, Users
-from zhiyin.core.events import MISSING_TIME
-from zhiyin.events.checking import ID_CHARACTERS
+from zhiyin.core.events import MAX_ID_LENGTH, MISSING_TIME
 from zhiyin.events.columns import recognise
 from zhiyin.events.records import Table
 from zhiyin.events.refusals import SHOWN, Refusal, RefusalLog
@@ -112,7 +111,7 @@ def _rows(table: Table) -> Iterator[tuple[int, tuple[Any, ...] | None, int]]:
 def _refused(identifier: str | None, side: str) -> str | None:
     if identifier is None:
         return f"missing-{side}"
-    if len(identifier) > ID_CHARACTERS:
+    if len(identifier) > MAX_ID_LENGTH:
         return "field-too-large"
     return "control-character" if _CONTROL.search(identifier) else None
 

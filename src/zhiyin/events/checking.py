@@ -1,12 +1,14 @@
 """From text columns to checked ones: every row is good, or refused for one reason."""
 
+import time
+
 import polars as pl
 
 from zhiyin.core.arrays import IntVector
+from zhiyin.core.events import AHEAD_MS, MAX_ID_LENGTH
 from zhiyin.events.refusals import SHOWN, Refusal, RefusalLog
-from zhiyin.events.times import EARLIEST_MS, LATEST_MS, parse_times
+from zhiyin.events.times import EARLIEST_MS, parse_times
 
-ID_CHARACTERS = 1024
 EVENT_CHARACTERS = 64
 _CONTROL = r"\p{Cc}"
 _MISSING = ("", "nan", "null", "none", "\\n", "n/a", "<na>")
@@ -86,15 +88,16 @@ def check_events(frame: pl.DataFrame, rows: IntVector, default: str, file: str, 
 
 
 def _verdict(clean: pl.DataFrame, typed: pl.DataFrame) -> pl.Expr:
+    latest = time.time_ns() // 1_000_000 + AHEAD_MS
     said = {name: (clean[name].str.len_chars() > 0).fill_null(value=False) for name in clean.columns}
     checks: list[tuple[pl.Series, str]] = [
         (typed["user_id"].is_null(), "missing-user user_id"),
         (typed["item_id"].is_null(), "missing-item item_id"),
-        *((clean[name].str.len_chars() > ID_CHARACTERS, f"field-too-large {name}") for name in _TEXT),
+        *((clean[name].str.len_chars() > MAX_ID_LENGTH, f"field-too-large {name}") for name in _TEXT),
         *((clean[name].str.contains(_CONTROL), f"control-character {name}") for name in (*_TEXT, "event")),
         (typed["event"].str.len_chars() > EVENT_CHARACTERS, "field-too-large event"),
         (said["timestamp"] & typed["timestamp"].is_null(), "bad-timestamp timestamp"),
-        (~typed["timestamp"].is_between(EARLIEST_MS, LATEST_MS, closed="left"), "time-out-of-range timestamp"),
+        (~typed["timestamp"].is_between(EARLIEST_MS, latest), "time-out-of-range timestamp"),
         *(
             check
             for name in ("value", "price")

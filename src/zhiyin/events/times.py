@@ -3,8 +3,10 @@
 import polars as pl
 
 EARLIEST_MS = 0
-LATEST_MS = 4_102_444_800_000
-"""1970-01-01 and 2100-01-01, UTC: a time outside is a mistake of the file."""
+"""1970-01-01, UTC: a time before is a mistake of the file."""
+
+_BEYOND_MS = 2**62
+"""A number too large for a time is read as this, later than any time."""
 
 _DATES = ("%Y-%m-%d", "%m-%d-%Y", "%d.%m.%Y")
 _CLOCKS = ("%H:%M:%S%.f", "%H:%M", "%I:%M:%S %p", "%I:%M %p")
@@ -40,7 +42,7 @@ def _epoch(texts: pl.Series) -> pl.Series:
         .then(whole.fill_null(number.clip(-9e17, 9e17).cast(pl.Int64, strict=False)))
         .when(size < 1e17)
         .then(whole // 1000)
-        .otherwise(pl.coalesce(whole // 1_000_000, pl.lit(LATEST_MS)))
+        .otherwise(pl.coalesce(whole // 1_000_000, pl.lit(_BEYOND_MS)))
     )
     return pl.select(pl.when(number.is_not_null()).then(milliseconds)).to_series()
 
