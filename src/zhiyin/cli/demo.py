@@ -8,7 +8,6 @@ import typer
 
 from zhiyin.cli.serve import serve
 from zhiyin.cli.show import Bars, choice, console, leaderboard
-from zhiyin.core.errors import InputError
 
 
 def demo(
@@ -22,9 +21,6 @@ def demo(
     """Fetch, import, train, publish and serve; run again, it does only what changed."""
     from zhiyin.app.demo import DemoRequest, prepare_demo  # noqa: PLC0415  keeps torch out of the other commands
 
-    for given in (data, catalogue):
-        if given is not None and not given.is_file():
-            raise InputError(f"{given}: no such file; name a file of events with --data, of items with --catalogue")
     screen = console()
     began = time.perf_counter()
     with Bars(screen) as bars:
