@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from zhiyin.app.comparison import ComparisonRequest, compare, divisions, possible_divisions
+from zhiyin.app.evaluate import EvaluateRequest, evaluate
 from zhiyin.app.ingest import IngestRequest, ingest
 from zhiyin.app.loading import load_system
 from zhiyin.app.train import TrainRequest, train
@@ -185,6 +187,45 @@ def test_one_model_is_tested_against_popularity_and_published_whatever_its_figur
         verify(version, manifest)
     with pytest.raises(ConfigError, match="--model"):
         train(replace(request, model=None, settings={"l2": 3.0}))
+
+
+class Course:
+    """Epochs as they are finished; ends the program, the way a kill does, at one that is too many."""
+
+    def __init__(self, most: int = 1000) -> None:
+        self.epochs: list[int] = []
+        self.most = most
+
+    def epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        if len(self.epochs) == self.most:
+            raise KeyboardInterrupt
+        self.epochs.append(epoch)
+
+    def batch(self, done: int, total: int, loss: float) -> None:
+        return
+
+
+@pytest.mark.parametrize(("protocol", "model"), [("time", "attentive"), ("cv", "attentive-ratings")])
+def test_an_evaluation_that_was_broken_off_trains_on_from_where_it_was(
+    protocol: str, model: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    lines = [f"u{rng.integers(9)},i{rng.integers(8)},{rng.integers(1, 6)},{9000 * row}" for row in range(120)]
+    events = tmp_path / "events.csv"
+    events.write_text("\n".join(["user_id,item_id,rating,timestamp", *lines]) + "\n")
+    store, report = f"sqlite:///{tmp_path / 'events.db'}", tmp_path / "report"
+    ingest(IngestRequest(events=[events], store=store))
+    request = EvaluateRequest(store, report, protocol, (model,), PLAIN)
+    whole, broken, resumed = Course(), Course(5), Course()
+    expected = evaluate(replace(request, report=tmp_path / "whole", progress=whole))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(replace(request, progress=broken))
+    found = evaluate(replace(request, progress=resumed))
+    assert broken.epochs + resumed.epochs == whole.epochs
+    assert [(row.config, row.metrics) for row in found.board.rows] == [
+        (row.config, row.metrics) for row in expected.board.rows
+    ]
+    assert sorted(path.name for path in report.iterdir()) == ["leaderboard.json", "report.html"]
 
 
 def test_a_terminal_shows_a_bar_for_the_training_and_a_file_one_line() -> None:

@@ -10,7 +10,7 @@ import zhiyin
 from zhiyin.app.ingest import IngestReport, IngestRequest, ingest
 from zhiyin.app.movielens import fetch_movielens
 from zhiyin.app.prepare import prepare_dataset
-from zhiyin.app.train import BOARD, REPORT, TrainReport, TrainRequest, train
+from zhiyin.app.train import BOARD, REPORT, VECTORS, TrainReport, TrainRequest, train
 from zhiyin.artifacts.folder import current, read_manifest
 from zhiyin.core.errors import ArtifactError, InputError
 from zhiyin.core.models import Progress
@@ -145,7 +145,7 @@ def _trained(artifact: Path, changed: str | None) -> bool:
         return False
     if changed is None:
         return True
-    data = prepare_dataset(changed, PreparationSettings(), artifact / "vectors")
+    data = prepare_dataset(changed, PreparationSettings(), artifact / VECTORS)
     return bool(manifest.data["fingerprint"] == data.fingerprint)
 
 

@@ -1,5 +1,6 @@
 """Use case: models side by side on a test split that nothing was chosen on, and the report."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from zhiyin.evaluation.leaderboard import Leaderboard
 from zhiyin.evaluation.report import ReportParts, profile_of, write_report
 
 PROTOCOLS = ("time", "leave-one-out", "cv")
+CHECKPOINTS = "checkpoints"
+"""Folder of trainings that may be interrupted; what a kill left is found there until the report is written."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,23 @@ class EvaluateRequest:
 
 @dataclass(frozen=True)
 class EvaluateReport:
-    """board: best first. page, figures: the files written. removals: what cleaning took out before all else."""
+    """board: best first. page, figures: the files written. removals: what cleaning took out before all else.
+
+    notes: what could not be done.
+    """
 
     board: Leaderboard
     page: Path
     figures: Path
     removals: tuple[Removal, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(request: EvaluateRequest) -> EvaluateReport:
-    """Evaluates and writes `report.html` and `leaderboard.json` into `request.report`."""
+    """Evaluates and writes `report.html` and `leaderboard.json` into `request.report`.
+
+    Broken off and started again with the same words, it trains on from where it was.
+    """
     if request.protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol {request.protocol!r}; choose time, leave-one-out or cv")
     data = prepare_dataset(request.store, request.preparation, request.report / "vectors")
@@ -50,7 +60,8 @@ def evaluate(request: EvaluateRequest) -> EvaluateReport:
     page = write_report(request.report / "report.html", board, profile_of(data), parts)
     figures = request.report / "leaderboard.json"
     figures.write_text(board.to_json(), "utf-8")
-    return EvaluateReport(board, page, figures, data.removals)
+    shutil.rmtree(request.report / CHECKPOINTS, ignore_errors=True)
+    return EvaluateReport(board, page, figures, data.removals, tuple(parts.notes))
 
 
 def _ranking(data: Dataset, request: EvaluateRequest) -> tuple[Leaderboard, ReportParts]:
@@ -60,6 +71,7 @@ def _ranking(data: Dataset, request: EvaluateRequest) -> tuple[Leaderboard, Repo
         ComparisonRequest(
             models=request.models,
             seed=request.seed,
+            checkpoints=request.report / CHECKPOINTS,
             people=people_of(request.store),
             progress=request.progress,
             announce=request.announce,
@@ -69,4 +81,13 @@ def _ranking(data: Dataset, request: EvaluateRequest) -> tuple[Leaderboard, Repo
 
 
 def _ratings(data: Dataset, request: EvaluateRequest) -> Leaderboard:
-    return compare_ratings(data, RatingsRequest(request.models, request.seed, request.progress, request.announce))
+    return compare_ratings(
+        data,
+        RatingsRequest(
+            request.models,
+            request.seed,
+            request.report / CHECKPOINTS,
+            request.progress,
+            request.announce,
+        ),
+    )

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from zhiyin.app.registry import make_model
@@ -20,10 +21,14 @@ INNER_FOLDS = 10
 
 @dataclass(frozen=True)
 class RatingsRequest:
-    """models: none means all that predict ratings; one that only ranks stands for its twin that rates."""
+    """models: none means all that predict ratings; one that only ranks stands for its twin that rates.
+
+    checkpoints: folder for interrupted trainings.
+    """
 
     models: Sequence[str] = ()
     seed: int = 0
+    checkpoints: Path | None = None
     progress: Progress = field(default_factory=Silent)
     announce: Callable[[str], None] = lambda _: None
 
@@ -35,7 +40,7 @@ def compare_ratings(data: Dataset, request: RatingsRequest) -> Leaderboard:
     for name in dict.fromkeys(map(rating_name, request.models or rating_models())):
         request.announce(name)
         began = time.perf_counter()
-        answers, configs = zip(*(_fold(name, split, request) for split in splits), strict=True)
+        answers, configs = zip(*(_fold(name, place, split, request) for place, split in enumerate(splits)), strict=True)
         whole = RatingResult.over_folds(answers, [split.holdout for split in splits])
         n = len(data.users)
         intervals = whole.intervals(n, request.seed)
@@ -51,16 +56,23 @@ def rating_name(name: str) -> str:
     return model.rating_mode if isinstance(model, RankingTwin) else name
 
 
-def fitted_inside(name: str, train: Dataset, seed: int, progress: Progress) -> tuple[Model, Mapping[str, Any]]:
-    """A model fitted on `train` with settings that a tenth of its ratings chose, and these settings."""
-    selection = Selection(seed, progress=progress, goal=Ratings())
+def fitted_inside(
+    name: str, train: Dataset, seed: int, progress: Progress, checkpoints: Path | None = None
+) -> tuple[Model, Mapping[str, Any]]:
+    """A model fitted on `train` with settings that a tenth of its ratings chose, and these settings.
+
+    checkpoints: folder in which interrupted trainings on `train` find their place again.
+    """
+    selection = Selection(seed, progress=progress, checkpoints=checkpoints, goal=Ratings())
     trial = best_trial(name, next(fold_splits(train, INNER_FOLDS, seed)), selection)
     model = make_model(name, trial.config)
-    model.fit(train, selection.run())
+    folder = checkpoints / f"{name}-refit" if checkpoints is not None else None
+    model.fit(train, replace(selection.run(), checkpoints=folder))
     return model, trial.config
 
 
-def _fold(name: str, split: Split, request: RatingsRequest) -> tuple[RatingResult, Mapping[str, Any]]:
+def _fold(name: str, place: int, split: Split, request: RatingsRequest) -> tuple[RatingResult, Mapping[str, Any]]:
     rating_model(make_model(name))
-    model, config = fitted_inside(name, split.train, request.seed, request.progress)
+    checkpoints = request.checkpoints / f"fold-{place}" if request.checkpoints is not None else None
+    model, config = fitted_inside(name, split.train, request.seed, request.progress, checkpoints)
     return evaluate_ratings(rating_model(model), split.holdout), config

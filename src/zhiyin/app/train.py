@@ -31,6 +31,8 @@ from zhiyin.evaluation.report import profile_of, render_report
 
 FALLBACK = BASELINE
 REPORT, BOARD = "report.html", "leaderboard.json"
+VECTORS = "vectors"
+"""Folder of encoded items, kept between trainings."""
 CHECKPOINTS = "checkpoints"
 """Folder of trainings that may be interrupted; what a kill left is found there until the system is published."""
 
@@ -75,7 +77,7 @@ class TrainReport:
 
 def train(request: TrainRequest) -> TrainReport:
     """Chooses on validation data, tests the choice, refits it on everything and publishes it under `request.out`."""
-    data = prepare_dataset(request.store, request.preparation, request.out / "vectors")
+    data = prepare_dataset(request.store, request.preparation, request.out / VECTORS)
     comparing = _comparing(request)
     comparison = _compared(data, request, comparing)
     chosen = comparison.chosen
