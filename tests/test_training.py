@@ -149,6 +149,17 @@ def test_sampled_softmax_learns_what_full_softmax_learns(kind: type[Transformer]
     assert np.mean([row[liked].mean() > row[others].mean() for row, liked, others in pairs]) >= 0.95
 
 
+@pytest.mark.parametrize("kind", [Transformer, Attentive])
+def test_questions_after_a_pause_are_put_where_a_user_came_back(kind: type[Transformer] | type[Attentive]) -> None:
+    data = planted_groups().data
+    settings = {"dim": 8, "length": 12, "epochs": 1, "patience": 0}
+    anywhere, paused, nobody = (kind(kind.Config(**settings, pause_days=pause)) for pause in (None, 1.0, 10_000.0))
+    for model in (anywhere, paused, nobody):
+        model.fit(data, run())
+    assert_same(anywhere, nobody)
+    assert any((a != paused.parameters()[name]).any() for name, a in anywhere.parameters().items())
+
+
 def test_losses_reduce_to_one_number_a_user() -> None:
     owner = torch.tensor([0, 0, 1])
     scores = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, -1.0]])

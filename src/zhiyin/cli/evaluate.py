@@ -47,6 +47,8 @@ def evaluate(
         typer.echo(outcome.board.to_json())
         return
     leaderboard(outcome.board, screen)
+    for note in outcome.notes:
+        screen.print(note, style="yellow", soft_wrap=True)
     if outcome.board.chosen is not None:
         choice(outcome.board, screen)
     screen.print(f"report: {outcome.page}", soft_wrap=True)

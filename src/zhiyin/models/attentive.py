@@ -77,8 +77,8 @@ class Task(NextItemTask[Network]):
         for place, user in enumerate(users):
             first, end = self.histories.indptr[user : user + 2]
             items = self.histories.items[first:end]
-            asked = min(self.config.questions, len(items) - 1)
-            for cut in generator.choice(np.arange(1, len(items)), asked, replace=False):
+            cuts = 1 + np.flatnonzero(self.asked[first + 1 : end])
+            for cut in generator.permutation(cuts)[: self.config.questions]:
                 before = items[max(0, cut - self.config.length) : cut]
                 after = items[cut : None if self.config.horizon is None else cut + self.config.horizon]
                 read[before] = True

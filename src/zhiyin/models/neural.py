@@ -9,9 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
+from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector, IntVector
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.errors import ArtifactError
+from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.histories import Histories
 from zhiyin.core.models import (
     Candidates,
@@ -24,6 +25,7 @@ from zhiyin.core.models import (
     TrainingTask,
     gather,
 )
+from zhiyin.models.inputs import DAY
 from zhiyin.models.moments import Moments
 from zhiyin.models.sequences import liked
 from zhiyin.models.stored import ModelConfig
@@ -54,14 +56,17 @@ class NextItemConfig(NeuralConfig):
     """Settings of the models that learn what comes next.
 
     half_life_days: at which the popularity fades that scores count on; None takes that of the whole period. horizon:
-    the answers to a training question come from that many events after it, None from all of them. questions: at most
-    that many places of a history are asked about in one step, drawn at random. negatives: 0 scores every item in the
+    the answers to a training question come from that many events after it, None from all of them. pause_days: questions
+    are put where a user came back after that long, as one who is served a first list has, not in the middle of a
+    session; None puts them anywhere, as does a log in which nobody ever came back. questions: at most that many places
+    of a history are asked about in one step, drawn at random. negatives: 0 scores every item in the
     loss, otherwise that many sampled by popularity and log-Q corrected; None scores all of a catalogue of up to 20,000
     items, and 1,000 of a larger one.
     """
 
     half_life_days: float | None = Field(default=3.0, gt=0)
     horizon: int | None = Field(default=None, ge=1)
+    pause_days: float | None = Field(default=None, gt=0)
     questions: int = Field(default=32, ge=1)
     negatives: int | None = Field(default=None, ge=0)
 
@@ -76,11 +81,10 @@ class ItemNetwork(nn.Module):
 
 
 class NextItemNetwork(ItemNetwork, ABC):
-    """score_i = state . table_i + item_bias_i + trust * log popularity_i of the moment."""
+    """score_i = state . table_i + item_bias_i + log popularity_i of the moment."""
 
     def __init__(self, n_items: int) -> None:
         super().__init__(n_items)
-        self.trust = nn.Parameter(torch.ones(1))
         self.moment = nn.Buffer(torch.zeros(n_items))
 
     @property
@@ -94,12 +98,12 @@ class NextItemNetwork(ItemNetwork, ABC):
 
     def scores(self, states: Tensor, moments: Tensor) -> Tensor:
         """(n, n_items) of states (n, dim) when popularity is `moments` (n, n_items)."""
-        return states @ self.table.T + self.item_bias + self.trust * moments
+        return states @ self.table.T + self.item_bias + moments
 
     def sampled(self, states: Tensor, rows: Tensor, moments: Tensor) -> Tensor:
         """(n, k) scores of the items `rows` (n, k), whose log popularity is `moments` (n, k)."""
         products = (states[:, None] * self.table[rows]).sum(2)
-        return products + self.item_bias[rows] + self.trust * moments
+        return products + self.item_bias[rows] + moments
 
 
 N = TypeVar("N", bound=ItemNetwork)
@@ -169,15 +173,15 @@ class NextItemModel(NeuralModel[L]):
     """A model whose scores are products of a vector of the history with vectors of items."""
 
     search: ClassVar[tuple[Mapping[str, Any], ...]] = (
-        {"half_life_days": 3.0},
-        {"half_life_days": 30.0},
-        {"half_life_days": 3.0, "horizon": 1},
+        {"pause_days": 0.1, "weight_decay": 3.0},
+        {"pause_days": 0.1, "weight_decay": 3.0, "half_life_days": 30.0},
+        {"horizon": 1},
     )
 
     def settle(self) -> None:
         super().settle()
         network = self.network
-        base = network.item_bias + network.trust * network.moment
+        base = network.item_bias + network.moment
         self._item_vectors: FloatMatrix = torch.cat([network.table, base[:, None]], 1).numpy()
 
     def query_vectors(self, queries: Sequence[Query]) -> FloatMatrix:
@@ -256,6 +260,7 @@ class NextItemTask(NeuralTask[L]):
         self.objective = Objective("cross-entropy", negatives, log_q=negatives > 0)
         self.moments = Moments.of(histories, len(data.items), data.now, model.config.half_life_days)
         self.logs = self.tensor(self.moments.logs)
+        self.asked = _askable(histories, model.config.pause_days)
         with torch.no_grad():
             network.moment.copy_(torch.from_numpy(self.moments.logs[-1]))
 
@@ -266,3 +271,14 @@ class NextItemTask(NeuralTask[L]):
         hit = rows == answers[:, None]
         hit[:, 0] = False
         return scores.masked_fill(hit, -1e9)
+
+
+def _askable(histories: Histories, pause_days: float | None) -> BoolVector:
+    """(events,) whether a question may be put just before an event."""
+    anywhere = np.ones(len(histories.items), np.bool_)
+    if pause_days is None:
+        return anywhere
+    times = histories.timestamps
+    came_back = np.concatenate([[False], np.diff(times) > DAY * pause_days])[: len(times)]
+    came_back &= (histories.places > 0) & (times != MISSING_TIME) & (np.roll(times, 1) != MISSING_TIME)
+    return came_back if came_back.any() else anywhere

@@ -115,8 +115,8 @@ class Task(NextItemTask[Network]):
         ahead = end - window
         reach = ahead if self.config.horizon is None else np.minimum(self.config.horizon, ahead)
         answers = self.histories.items[window + (generator.random(len(window)) * reach).astype(np.int64)]
-        answers[generator.permutation(len(window))[self.config.questions :]] = IGNORED
-        return answers
+        asked = generator.permutation(np.flatnonzero(self.asked[window]))[: self.config.questions]
+        return np.where(np.isin(np.arange(len(window)), asked), answers, IGNORED)
 
 
 class Transformer(NextItemModel[Network]):
