@@ -3,8 +3,8 @@
     python benchmarks/ratings.py --data DIR [--seed N] [--out FILE.json]
 
 DIR holds `u.data`, which is fetched into it where it is missing. Settings are chosen inside the training folds. It ends
-with status 1 where a bound is missed: the best at most 0.918; attentive at most 0.93, and at least 0.01 below itself with
-attention weights of zero.
+with status 1 where a bound is missed: the best at most 0.918; attentive at most 0.93, and at least 0.01 below itself
+with attention weights of zero.
 """
 
 import argparse
