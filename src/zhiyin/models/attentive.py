@@ -27,6 +27,8 @@ from zhiyin.models.sequences import liked, pad
 class AttentiveConfig(NextItemConfig):
     """targets: later events that one question asks for together."""
 
+    length: int = Field(default=200, ge=1)
+    weight_decay: float = Field(default=0.3, ge=0)
     questions: int = Field(default=4, ge=1)
     targets: int = Field(default=8, ge=1)
 
@@ -35,7 +37,7 @@ class Network(NextItemNetwork):
     """Row n of the history tables pads a history and is masked."""
 
     def __init__(self, config: AttentiveConfig, n_items: int) -> None:
-        super().__init__(n_items)
+        super().__init__(n_items, config.dim)
         self.keys = nn.Embedding(n_items + 1, config.dim)
         self.values = nn.Embedding(n_items + 1, config.dim)
         self.targets = nn.Embedding(n_items, config.dim)

@@ -32,6 +32,8 @@ from zhiyin.models.stored import ModelConfig
 
 SCORING_BATCH = 256
 
+CENTRE_STEP = 0.1
+
 ALL_SCORED, SAMPLED = 20_000, 1_000
 
 
@@ -81,10 +83,15 @@ class ItemNetwork(nn.Module):
 
 
 class NextItemNetwork(ItemNetwork, ABC):
-    """score_i = state . table_i + item_bias_i + log popularity_i of the moment."""
+    """score_i = (state - centre) . table_i + item_bias_i + log popularity_i of the moment.
 
-    def __init__(self, n_items: int) -> None:
+    The centre is the mean of the states asked about, of a batch in training and running otherwise, so that what
+    everybody shares is left to the popularity.
+    """
+
+    def __init__(self, n_items: int, dim: int) -> None:
         super().__init__(n_items)
+        self.centre = nn.Buffer(torch.zeros(dim))
         self.moment = nn.Buffer(torch.zeros(n_items))
 
     @property
@@ -98,12 +105,19 @@ class NextItemNetwork(ItemNetwork, ABC):
 
     def scores(self, states: Tensor, moments: Tensor) -> Tensor:
         """(n, n_items) of states (n, dim) when popularity is `moments` (n, n_items)."""
-        return states @ self.table.T + self.item_bias + moments
+        return self.centred(states) @ self.table.T + self.item_bias + moments
 
     def sampled(self, states: Tensor, rows: Tensor, moments: Tensor) -> Tensor:
         """(n, k) scores of the items `rows` (n, k), whose log popularity is `moments` (n, k)."""
-        products = (states[:, None] * self.table[rows]).sum(2)
+        products = (self.centred(states)[:, None] * self.table[rows]).sum(2)
         return products + self.item_bias[rows] + moments
+
+    def centred(self, states: Tensor) -> Tensor:
+        if not self.training or not len(states):
+            return states - self.centre
+        mean = states.mean(0)
+        self.centre.lerp_(mean.detach(), CENTRE_STEP)
+        return states - mean
 
 
 N = TypeVar("N", bound=ItemNetwork)
@@ -173,15 +187,15 @@ class NextItemModel(NeuralModel[L]):
     """A model whose scores are products of a vector of the history with vectors of items."""
 
     search: ClassVar[tuple[Mapping[str, Any], ...]] = (
-        {"pause_days": 0.1, "weight_decay": 3.0},
-        {"pause_days": 0.1, "weight_decay": 3.0, "half_life_days": 30.0},
-        {"horizon": 1},
+        {"half_life_days": 3.0},
+        {"half_life_days": 30.0},
+        {"half_life_days": 3.0, "horizon": 1},
     )
 
     def settle(self) -> None:
         super().settle()
         network = self.network
-        base = network.item_bias + network.moment
+        base = network.item_bias + network.moment - network.table @ network.centre
         self._item_vectors: FloatMatrix = torch.cat([network.table, base[:, None]], 1).numpy()
 
     def query_vectors(self, queries: Sequence[Query]) -> FloatMatrix:

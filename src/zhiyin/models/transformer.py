@@ -56,7 +56,7 @@ class Network(NextItemNetwork):
     """Rows 0 .. n-1 of `items` are items, row n starts every history and row n + 1 pads it."""
 
     def __init__(self, config: TransformerConfig, n_items: int) -> None:
-        super().__init__(n_items)
+        super().__init__(n_items, config.dim)
         self.items = nn.Embedding(n_items + 2, config.dim)
         self.positions = nn.Embedding(config.length, config.dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
