@@ -3,7 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +146,8 @@ def _try(name: str, settings: Mapping[str, Any], split: Split, selection: Select
 
 
 def _run(name: str, split: Split, selection: Selection) -> Run:
-    return Run(
-        PlainTrainer(),
-        PlainStatistics(),
-        seed=selection.seed,
-        progress=selection.progress,
+    return replace(
+        selection.run(),
         validate=lambda model: selection.goal.figure(model, split),
         checkpoints=selection.checkpoints / name if selection.checkpoints is not None else None,
     )

@@ -3,9 +3,10 @@
 With H the history, u the mean of its value vectors and a the age of an event in it, counted in events:
 
     weight_j = exp(u . k_j + bias_a) / (1 + sum over H of exp(u . k + bias))    a softmax in which nothing competes, too
-    score_i  = bias_i + p_i . sum_j weight_j v_j
+    score_i  = base_i + p_i . sum_j weight_j v_j
 
-Each event's share of a score, weight_j p_i . v_j, is exact. The model for ratings is `attentive_ratings`.
+base_i holds the item's bias, its popularity of the moment, and what the mean of all states takes off. Each event's
+share of a score, weight_j p_i . v_j, is exact. The model for ratings is `attentive_ratings`.
 """
 
 from collections.abc import Sequence
