@@ -3,10 +3,10 @@
 With H the history, u the mean of its value vectors and a the age of an event in it, counted in events:
 
     weight_j = exp(u . k_j + bias_a) / (1 + sum over H of exp(u . k + bias))    a softmax in which nothing competes, too
-    score_i  = base_i + p_i . sum_j weight_j v_j
+    score_i  = base_i + trust p_i . sum_j weight_j v_j
 
 base_i holds the item's bias, its popularity of the moment, and what the mean of all states takes off. Each event's
-share of a score, weight_j p_i . v_j, is exact. The model for ratings is `attentive_ratings`.
+share of a score, trust weight_j p_i . v_j, is exact. The model for ratings is `attentive_ratings`.
 """
 
 from collections.abc import Sequence
@@ -26,12 +26,15 @@ from zhiyin.models.sequences import liked, pad
 
 
 class AttentiveConfig(NextItemConfig):
-    """targets: later events that one question asks for together."""
+    """targets: later events that one question asks for together. shuffled: share of the questions that are put to a
+    history in random order, where a person's tastes answer and the session does not; only without a horizon.
+    """
 
     length: int = Field(default=200, ge=1)
     weight_decay: float = Field(default=0.3, ge=0)
     questions: int = Field(default=4, ge=1)
     targets: int = Field(default=8, ge=1)
+    shuffled: float = Field(default=0.5, ge=0, le=1)
 
 
 class Network(NextItemNetwork):
@@ -76,17 +79,20 @@ class Task(NextItemTask[Network]):
     def batch(self, users: IntVector, generator: np.random.Generator) -> tuple[Tensor, ...]:
         """Histories (q, longest), the user's place and the moment of each (q,), answers and their questions (p,)."""
         evidence, owner, times, answers = [], [], [], []
+        shuffled = self.config.shuffled if self.config.horizon is None else 0.0
         read = np.zeros(self.module.n_items, np.bool_)
         for place, user in enumerate(users):
             first, end = self.histories.indptr[user : user + 2]
-            items = self.histories.items[first:end]
             cuts = 1 + np.flatnonzero(self.asked[first + 1 : end])
             for cut in generator.permutation(cuts)[: self.config.questions]:
+                items = self.histories.items[first:end]
+                if generator.random() < shuffled:
+                    items = generator.permutation(items)
                 before = items[max(0, cut - self.config.length) : cut]
                 after = items[cut : None if self.config.horizon is None else cut + self.config.horizon]
-                read[before] = True
+                read[items[:cut]] = True
                 after = after[~read[after]]
-                read[before] = False
+                read[items[:cut]] = False
                 if len(after):
                     evidence.append(before)
                     owner.append(place)
@@ -135,7 +141,7 @@ class Attentive(NextItemModel[Network]):
         if len(read):
             with torch.inference_mode():
                 weights, values = network.attention(latest_first([query.history.items[read]], network.n_items))
-            shares = (weights[0, :, None] * values[0]).numpy()
+            shares = self.config.trust * (weights[0, :, None] * values[0]).numpy()
             parts[:, read[::-1]] = network.table.numpy()[items] @ shares.T
         return Contributions(self.item_vectors()[items, -1], parts)
 

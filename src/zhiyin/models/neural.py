@@ -63,7 +63,8 @@ class NextItemConfig(NeuralConfig):
     session; None puts them anywhere, as does a log in which nobody ever came back. questions: at most that many places
     of a history are asked about in one step, drawn at random. negatives: 0 scores every item in the
     loss, otherwise that many sampled by popularity and log-Q corrected; None scores all of a catalogue of up to 20,000
-    items, and 1,000 of a larger one.
+    items, and 1,000 of a larger one. trust: how much of what a history says a score takes, beside the item's base:
+    training is surer of itself than the weeks after it bear out.
     """
 
     half_life_days: float | None = Field(default=3.0, gt=0)
@@ -71,6 +72,7 @@ class NextItemConfig(NeuralConfig):
     pause_days: float | None = Field(default=None, gt=0)
     questions: int = Field(default=32, ge=1)
     negatives: int | None = Field(default=None, ge=0)
+    trust: float = Field(default=0.5, gt=0, le=1)
 
 
 class ItemNetwork(nn.Module):
@@ -189,17 +191,17 @@ class NextItemModel(NeuralModel[L]):
     search: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {"half_life_days": 3.0},
         {"half_life_days": 30.0},
-        {"half_life_days": 3.0, "horizon": 1},
+        {"half_life_days": 3.0, "horizon": 1, "trust": 1.0},
     )
 
     def settle(self) -> None:
         super().settle()
         network = self.network
-        base = network.item_bias + network.moment - network.table @ network.centre
+        base = network.item_bias + network.moment - self.config.trust * (network.table @ network.centre)
         self._item_vectors: FloatMatrix = torch.cat([network.table, base[:, None]], 1).numpy()
 
     def query_vectors(self, queries: Sequence[Query]) -> FloatMatrix:
-        """(queries, dim + 1) float64: the state of the history and a one that takes the item's base along."""
+        """(queries, dim + 1) float64: the trusted state of the history, and a one that takes the item's base along."""
         network = self.network
         states = [np.zeros((0, self.config.dim))]
         for start in range(0, len(queries), SCORING_BATCH):
@@ -207,7 +209,7 @@ class NextItemModel(NeuralModel[L]):
             sequences = [q.history.items[liked(q, self.config.length, network.n_items)] for q in asked]
             with torch.inference_mode():
                 states.append(network.read(sequences).numpy())
-        together = np.concatenate(states)
+        together = self.config.trust * np.concatenate(states)
         return np.concatenate([together, np.ones((len(together), 1))], axis=1)
 
     def item_vectors(self) -> FloatMatrix:
