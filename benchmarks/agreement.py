@@ -46,7 +46,7 @@ def train(data: Path, store: str, out: Path, epochs: int) -> None:
         out=out,
         model="transformer",
         settings={"epochs": epochs},
-        preparation=PreparationSettings(encoder=None),
+        preparation=PreparationSettings(encoders=()),
     )
     print(f"trained on {report.events} events of {report.users} users with {report.items} items, {epochs} epochs")
 

@@ -45,7 +45,7 @@ def main() -> int:
         store = f"sqlite:///{folder}/events.db"
         events = fetch_movielens(arguments.data, print).events
         ingest(IngestRequest(events=[events], store=store, refused=Path(folder) / "refused"))
-        data = prepare_dataset(store, PreparationSettings(encoder=None))
+        data = prepare_dataset(store, PreparationSettings(encoders=()))
     figures = {name: figure for model in rating_models() for name, figure in measured(model, data, arguments.seed)}
     print(f"{FOLDS} folds, seed {arguments.seed}, load {os.getloadavg()[0]:.1f}")
     for name, figure in sorted(figures.items(), key=lambda pair: pair[1]["rmse"][0]):

@@ -25,7 +25,7 @@ from zhiyin.core.histories import History
 from zhiyin.dataset.settings import PreparationSettings
 from zhiyin.testing.synthetic import dataset_of, planted_groups
 
-PLAIN = PreparationSettings(encoder=None)
+PLAIN = PreparationSettings(encoders=())
 
 
 def timed(n_users: int = 60) -> Dataset:

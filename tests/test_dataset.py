@@ -29,7 +29,7 @@ from zhiyin.dataset.splits import (
 )
 from zhiyin.storage.opening import open_stores
 
-PLAIN = PreparationSettings(encoder=None)
+PLAIN = PreparationSettings(encoders=())
 
 
 def dataset(events: Events, settings: PreparationSettings = PLAIN, catalog: Catalog | None = None) -> Dataset:
@@ -69,7 +69,7 @@ def test_serving_reads_events_as_training_does() -> None:
 
 
 def test_a_query_carries_as_much_history_when_asked_offline_as_when_serving() -> None:
-    events, settings = random_events(0), PreparationSettings(encoder=None, history_limit=5)
+    events, settings = random_events(0), PreparationSettings(encoders=(), history_limit=5)
     data = dataset(events, settings)
     for row, user in enumerate(data.users.ids):
         served = history_of(events.take(events.user_id == user), data.items, settings, data.rating_scale)
@@ -82,10 +82,10 @@ def test_a_query_carries_as_much_history_when_asked_offline_as_when_serving() ->
 
 def test_rating_rule_scale_runs_from_minus_one_to_one() -> None:
     events = Events.build(user_id=["u"] * 3, item_id=["a", "b", "c"], event="rating", value=[1, 3, 5])
-    data = dataset(events, PreparationSettings(encoder=None, rating_rule="scale", rating_scale=(1, 5)))
+    data = dataset(events, PreparationSettings(encoders=(), rating_rule="scale", rating_scale=(1, 5)))
     by_item = dict(zip(data.items.ids[data.histories.items], data.histories.weights.tolist(), strict=True))
     assert by_item == {"a": -1.0, "b": 0.0, "c": 1.0}
-    alike = dataset(events.take(np.array([2])), PreparationSettings(encoder=None, rating_rule="scale"))
+    alike = dataset(events.take(np.array([2])), PreparationSettings(encoders=(), rating_rule="scale"))
     assert alike.histories.weights.tolist() == [1.0], "where all ratings are alike, nobody dislikes anything"
 
 
@@ -106,7 +106,7 @@ def test_what_is_only_looked_at_may_be_asked_about_and_listed() -> None:
         timestamp=[1, 2, 3, 4],
         sequence=[1, 2, 3, 4],
     )
-    data = dataset(events, PreparationSettings(encoder=None, events={"view": {"seen": False}}))
+    data = dataset(events, PreparationSettings(encoders=(), events={"view": {"seen": False}}))
     holdout = leave_one_out_split(data, "validation").holdout
     assert [data.items.ids[row] for row in holdout.targets[0]] == ["a"]
     assert [data.items.ids[row] for row in holdout.seen[0]] == ["b"]
@@ -116,7 +116,7 @@ def test_training_and_serving_agree_about_rare_items() -> None:
     events = Events.build(
         user_id=["u", "u", "u", "v"], item_id=["a", "b", "c", "a"], event="view", sequence=[1, 2, 3, 4]
     )
-    settings = PreparationSettings(encoder=None, min_item_events=2)
+    settings = PreparationSettings(encoders=(), min_item_events=2)
     data = dataset(events, settings, Catalog.build(item_id=["b"], title=["B"]))
     served = history_of(events.take(events.user_id == "u"), data.items, settings, None)
     assert [data.items.ids[row] for row in served.items] == ["a", "b"]
@@ -148,16 +148,16 @@ def test_items_of_the_catalogue_can_be_recommended_before_anybody_touched_them()
 
 def test_minimum_counts_and_nothing_left() -> None:
     events = Events.build(user_id=["u", "u", "v"], item_id=["a", "b", "a"], event="view")
-    assert dataset(events, PreparationSettings(encoder=None, min_item_events=2)).items.ids.tolist() == ["a"]
+    assert dataset(events, PreparationSettings(encoders=(), min_item_events=2)).items.ids.tolist() == ["a"]
     with pytest.raises(InputError, match="no events"):
-        dataset(events, PreparationSettings(encoder=None, min_user_events=9))
+        dataset(events, PreparationSettings(encoders=(), min_user_events=9))
 
 
 def test_fingerprint_follows_content_and_settings() -> None:
     first, second = dataset(random_events(1)), dataset(random_events(1))
     assert first.fingerprint == second.fingerprint
     assert first.fingerprint != dataset(random_events(2)).fingerprint
-    shorter = PreparationSettings(encoder=None, history_limit=3)
+    shorter = PreparationSettings(encoders=(), history_limit=3)
     assert first.fingerprint != dataset(random_events(1), shorter).fingerprint
 
 
@@ -168,7 +168,7 @@ def acts(user: str, times: list[int], event: str = "view", item: str = "a") -> E
 
 
 HOUR, DAY = 3600, 86_400
-BOTS = PreparationSettings(encoder=None, cleaning=("bots",))
+BOTS = PreparationSettings(encoders=(), cleaning=("bots",))
 
 
 def test_bots_are_told_by_what_no_person_reaches() -> None:
@@ -245,7 +245,7 @@ def test_of_a_double_click_the_last_counts() -> None:
         ]
     )
     rules = {"play": EventRule(per_value=True)}
-    settings = PreparationSettings(encoder=None, cleaning=("repeats",), events=rules)
+    settings = PreparationSettings(encoders=(), cleaning=("repeats",), events=rules)
     left, removals = clean(log, settings)
     assert [(removal.reason, removal.users, removal.events) for removal in removals] == [("again within 5 s", 1, 2)]
     known = left.timestamp[left.timestamp > 0] // 1000
@@ -262,7 +262,7 @@ def test_serving_leaves_out_the_repeats_that_training_leaves_out(seed: int) -> N
         timestamp=rng.integers(1, 100_000, size=n).tolist(),
         sequence=list(range(n)),
     )
-    settings = PreparationSettings(encoder=None, cleaning=("bots", "repeats"))
+    settings = PreparationSettings(encoders=(), cleaning=("bots", "repeats"))
     data = dataset(log, settings)
     for row, user in enumerate(data.users.ids):
         mine = log.take(log.user_id == user)
@@ -300,7 +300,7 @@ def test_leave_one_out_holds_out_the_last_and_the_last_but_one() -> None:
 @given(seed=st.integers(0, 50), n=st.integers(5, 60))
 def test_folds_ask_about_every_rating_once(rule: Literal["interest", "scale"], seed: int, n: int) -> None:
     """Repeats, dislikes and users whose ratings all fall into one fold are asked about like all others."""
-    data = dataset(random_events(seed, n), PreparationSettings(encoder=None, rating_rule=rule))
+    data = dataset(random_events(seed, n), PreparationSettings(encoders=(), rating_rule=rule))
     asked = []
     for split in fold_splits(data, 5, seed=0):
         for row, user in enumerate(split.holdout.users):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
+from inspect import signature
 from typing import Any, cast
 
 from pydantic import ValidationError
@@ -31,7 +32,19 @@ def make_model(name: str, settings: Mapping[str, Any] | None = None) -> Model:
 
 
 def make_encoder(name: str) -> Encoder:
-    return cast(Encoder, _load(ENCODERS, name)())
+    """The encoder called `NAME` or `NAME:ARGUMENT`, as in `sentence-transformers:FOLDER`.
+
+    Raises `ConfigError` for an unknown name, an argument too many or too few, and what the encoder itself refuses.
+    """
+    kind, colon, argument = name.partition(":")
+    cls = _load(ENCODERS, kind)
+    arguments = (argument,) if colon else ()
+    try:
+        signature(cls).bind(*arguments)
+    except TypeError as error:
+        problem = f"takes no argument, write {kind}" if colon else f"needs an argument, write {kind}:ARGUMENT"
+        raise ConfigError(f"encoder {name!r} {problem}") from error
+    return cast(Encoder, cls(*arguments))
 
 
 def _load(group: str, name: str) -> Any:

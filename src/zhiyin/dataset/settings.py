@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class EventRule(BaseModel):
@@ -65,6 +65,8 @@ class PreparationSettings(BaseModel):
     the highest. rating_scale: lowest and highest, None reads them off the data. history_limit: the latest events
     that a query carries, in evaluation and in serving alike.
 
+    encoders: what reads the items, each `NAME` or `NAME:ARGUMENT`; none, and items are known by their events alone.
+
     cleaning: steps in their order: "bots", users beyond one of the limits `bots`; "repeats", where the same user does
     the same to the same item again within `repeat_seconds` (a double click), of which the last counts.
     """
@@ -78,10 +80,20 @@ class PreparationSettings(BaseModel):
     min_user_events: int = Field(default=1, ge=1)
     min_item_events: int = Field(default=1, ge=0)
     history_limit: int = Field(default=10_000, ge=1)
-    encoder: str | None = "use-multilingual"
+    encoders: tuple[str, ...] = ("use-multilingual",)
     cleaning: tuple[Literal["bots", "repeats"], ...] = ()
     bots: BotLimits = BotLimits()
     repeat_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_encoder(cls, given: Any) -> Any:
+        """Systems that were trained when there was but one name it under `encoder`."""
+        if not isinstance(given, Mapping) or "encoder" not in given:
+            return given
+        one = given["encoder"]
+        others = {name: value for name, value in given.items() if name != "encoder"}
+        return {"encoders": () if one is None else (one,), **others}
 
     @field_validator("events", mode="before")
     @classmethod

