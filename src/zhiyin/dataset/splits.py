@@ -86,6 +86,33 @@ def item_holdout_split(data: Dataset, share: float, seed: int) -> Split:
     return _divide(data, "item-holdout", ~asked, asked, now=data.now, keep_seen=False)
 
 
+def cold_items(split: Split) -> IntVector:
+    """Rows of the items that have content and that no training event names, sorted."""
+    train = split.train
+    told = np.zeros(len(train.items), np.bool_)
+    for name in ("title", "description", "categories", "image", "audio"):
+        told |= np.array([bool(value) for value in getattr(train.catalog, name)], np.bool_)
+    for vectors in train.content.values():
+        told |= np.abs(vectors).sum(axis=1) > 0
+    named = np.bincount(train.histories.items, minlength=len(train.items)) > 0
+    return np.flatnonzero(told & ~named).astype(np.int64)
+
+
+def hold_out_items(split: Split, items: IntVector) -> Split:
+    """The same questions where `items` are new: no training event and no history names them, the answers may.
+
+    A user keeps the place of the question, with nothing left to go by perhaps; what they have seen stays seen.
+    """
+    train, holdout = split.train, split.holdout
+    held = np.isin(train.histories.items, items)
+    queries = tuple(
+        replace(query, history=query.history.take(np.flatnonzero(~np.isin(query.history.items, items))))
+        for query in holdout.queries
+    )
+    name = f"{holdout.name}, {len(items)} items held out"
+    return Split(_without(train, held, train.now, name), replace(holdout, name=name, queries=queries))
+
+
 def _divide(
     data: Dataset,
     name: str,

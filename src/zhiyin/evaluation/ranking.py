@@ -40,6 +40,17 @@ class RankingResult:
         return {name: mean_defined(values) for name, values in self.metrics.items()}
 
 
+@dataclass(frozen=True, eq=False)
+class View:
+    """Which answers of a hold-out are asked for, and among which items; item rows, None for all.
+
+    An answer that is not among the items is not asked for.
+    """
+
+    targets: IntVector | None = None
+    among: IntVector | None = None
+
+
 def evaluate_ranking(
     model: Model, holdout: Holdout, n_items: int, ks: Sequence[int] = (10, 20), batch: int = 256
 ) -> RankingResult:
@@ -48,42 +59,85 @@ def evaluate_ranking(
     A target that ties with other items ranks last among them, so constant scores earn nothing.
     Raises `InputError` for a cut-off below 1, rows outside the catalogue, or scores of another shape or not finite.
     """
+    return evaluate_views(model, holdout, n_items, {"all": View()}, ks=ks, batch=batch)["all"]
+
+
+def evaluate_views(
+    model: Model,
+    holdout: Holdout,
+    n_items: int,
+    views: Mapping[str, View],
+    *,
+    ks: Sequence[int] = (10, 20),
+    batch: int = 256,
+) -> dict[str, RankingResult]:
+    """`evaluate_ranking` by name of view, of scores asked for once; a user whom a view asks for nothing has NaN."""
     if not ks or min(ks) < 1:
         raise InputError(f"cut-offs must be 1 or more, got {tuple(ks)}; pass for example ks=(10, 20)")
     if batch < 1:
         raise InputError(f"batch must be 1 or more, got {batch}")
     cuts = tuple(sorted(set(ks)))
-    for name, rows in (("targets", holdout.targets), ("seen", holdout.seen)):
+    named = [rows for view in views.values() for rows in (view.targets, view.among) if rows is not None]
+    for name, rows in (("targets", holdout.targets), ("seen", holdout.seen), ("rows of a view", named)):
         _check_rows(name, rows, n_items)
     began = time.perf_counter()
-    views: dict[str, list[Mapping[str, FloatVector]]] = {"all": [], "first": [], "last": []}
-    lists: list[IntMatrix] = []
+    askings = {name: _Asking(view, n_items, cuts) for name, view in views.items()}
     for start in range(0, len(holdout), batch):
         span = slice(start, start + batch)
         scores = _scores(model, holdout, span, n_items)
-        n = len(scores)
         owner, seen = _flatten(holdout.seen[span])
         scores[owner, seen] = -np.inf
-        ordered = np.sort(scores, axis=1)
-        targets = holdout.targets[span]
-        for view, chosen in (
-            ("all", [np.unique(rows) for rows in targets]),
-            ("first", [rows[:1] for rows in targets]),
-            ("last", [rows[-1:] for rows in targets]),
+        for asking in askings.values():
+            asking.ask(scores, holdout.targets[span])
+    users, seconds = np.asarray(holdout.users, np.int64), time.perf_counter() - began
+    return {name: asking.result(users, seconds) for name, asking in askings.items()}
+
+
+class _Asking:
+    """One view of a hold-out, batch by batch."""
+
+    def __init__(self, view: View, n_items: int, cuts: tuple[int, ...]) -> None:
+        self._among = np.arange(n_items) if view.among is None else np.unique(view.among)
+        self._place = np.full(n_items, NO_ITEM)
+        self._place[self._among] = np.arange(len(self._among))
+        self._asked = self._place != NO_ITEM
+        if view.targets is not None:
+            self._asked &= np.isin(np.arange(n_items), view.targets)
+        self._cuts = cuts
+        self._figures: dict[str, list[Mapping[str, FloatVector]]] = {"all": [], "first": [], "last": []}
+        self._lists: list[IntMatrix] = []
+
+    def ask(self, scores: FloatMatrix, targets: Sequence[IntVector]) -> None:
+        """scores: (n, items), -inf where a list may not hold an item; targets: per row, in the order of time."""
+        n = len(scores)
+        scores = scores if len(self._among) == len(self._place) else scores[:, self._among]
+        asked = [self._place[rows[self._asked[rows]]] for rows in targets]
+        askers = np.flatnonzero([len(columns) > 0 for columns in asked])
+        mine = scores[askers]
+        ordered = np.sort(mine, axis=1)
+        for which, chosen in (
+            ("all", [np.unique(asked[row]) for row in askers]),
+            ("first", [asked[row][:1] for row in askers]),
+            ("last", [asked[row][-1:] for row in askers]),
         ):
-            owner, ranks, rivals = _ranks(scores, ordered, chosen)
-            views[view].append(ranking_metrics(owner, ranks, n, cuts) | {"gauc": _auc(owner, ranks, rivals, n)})
-        lists.append(top_k(scores, cuts[-1]))
-    joined = {view: _join(parts, cuts) for view, parts in views.items()}
-    return RankingResult(
-        users=np.asarray(holdout.users, np.int64),
-        ks=cuts,
-        metrics=joined["all"],
-        first=joined["first"],
-        last=joined["last"],
-        lists=np.concatenate(lists) if lists else np.empty((0, cuts[-1]), np.int64),
-        seconds=time.perf_counter() - began,
-    )
+            owner, ranks, rivals = _ranks(mine, ordered, chosen)
+            owner = askers[owner]
+            figures = ranking_metrics(owner, ranks, n, self._cuts)
+            self._figures[which].append(figures | {"gauc": _auc(owner, ranks, rivals, n)})
+        places = top_k(scores, self._cuts[-1])
+        self._lists.append(np.where(places == NO_ITEM, NO_ITEM, self._among[places]))
+
+    def result(self, users: IntVector, seconds: float) -> RankingResult:
+        joined = {which: _join(parts, self._cuts) for which, parts in self._figures.items()}
+        return RankingResult(
+            users=users,
+            ks=self._cuts,
+            metrics=joined["all"],
+            first=joined["first"],
+            last=joined["last"],
+            lists=np.concatenate(self._lists) if self._lists else np.empty((0, self._cuts[-1]), np.int64),
+            seconds=seconds,
+        )
 
 
 def metric_names(ks: Sequence[int]) -> tuple[str, ...]:

@@ -1,0 +1,122 @@
+"""Items whose words are those of what the user liked: content neighbours without a language model."""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy import sparse
+
+from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
+from zhiyin.core.catalog import Catalog
+from zhiyin.core.dataset import Dataset, Query
+from zhiyin.core.errors import InputError
+from zhiyin.core.models import Candidates, FitReport, Run, gather
+from zhiyin.core.results import Contributions
+from zhiyin.models.inputs import Sparse, evidence
+from zhiyin.models.neighbours import norms, rarity
+from zhiyin.models.stored import ModelConfig, StoredModel
+
+UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+"""Kana and Chinese characters: scripts that do not set words apart."""
+
+RUNS = re.compile(rf"(?P<unspaced>[{UNSPACED}]+)|[^\W_{UNSPACED}]+")
+
+
+class TextNeighbours(StoredModel):
+    """Cosine between an item's TF-IDF vector and those of the user's recent likes, their mean.
+
+    Terms of title, categories and description: words, and of Chinese single characters and pairs. A term weighs
+    (1 + log tf) log(1 + N / df) (Manning, Raghavan and Schütze, 2008, 6.4), and vectors have unit length.
+    """
+
+    class Config(ModelConfig):
+        """last: latest events that count. half_life_days: fading of events relative to the latest one."""
+
+        last: int = Field(default=50, ge=1)
+        half_life_days: float | None = Field(default=None, gt=0)
+
+    name: ClassVar[str] = "text-neighbours"
+    arrays: ClassVar[frozenset[str]] = frozenset({"indptr", "indices", "data", "shape"})
+    search: ClassVar[tuple[dict[str, Any], ...]] = ({"last": 10}, {"last": 50}, {"last": 500})
+    config: Config
+
+    def fit(self, data: Dataset, run: Run) -> FitReport:
+        """Reads every item of the catalogue, with events or without. Raises `InputError` where none has any text."""
+        counts = term_counts(texts(data.catalog))
+        if not counts.nnz:
+            raise InputError(f"model {self.name!r} finds no text in the catalogue: add titles or leave the model out")
+        weighed = counts.copy()
+        weighed.data = (1.0 + np.log(counts.data)) * rarity(counts)[counts.indices]
+        lengths = np.repeat(norms(weighed), np.diff(weighed.indptr))
+        self.load_parameters(
+            {
+                "indptr": weighed.indptr.astype(np.int64),
+                "indices": weighed.indices.astype(np.int64),
+                "data": weighed.data / lengths,
+                "shape": np.array(weighed.shape, np.int64),
+            }
+        )
+        return FitReport()
+
+    def _prepare(self, parameters: Mapping[str, NDArray[Any]]) -> None:
+        shape = tuple(parameters["shape"].tolist())
+        self._rows: Sparse = sparse.csr_matrix((parameters["data"], parameters["indices"], parameters["indptr"]), shape)
+        self._terms: Sparse = self._rows.T.tocsr()
+
+    def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
+        n_items = int(self.parameters()["shape"][0])
+        parts = [self._shares(query) for query in queries]
+        indptr = np.cumsum([0, *(len(items) for items, _ in parts)])
+        items = np.concatenate([np.zeros(0, np.int64), *(items for items, _ in parts)])
+        shares = np.concatenate([np.zeros(0), *(shares for _, shares in parts)])
+        likes = sparse.csr_matrix((shares, items, indptr), (len(parts), n_items))
+        return gather((likes @ self._rows @ self._terms).toarray(), candidates)
+
+    def contributions(self, query: Query, items: IntVector) -> Contributions:
+        """parts: an event's share in the mean times the cosine of its item with the target."""
+        self.parameters()
+        sources, shares = self._shares(query)
+        cosines = (self._rows[items] @ self._rows[sources].T).toarray()
+        return Contributions(np.zeros(len(items)), cosines * shares)
+
+    def _shares(self, query: Query) -> tuple[IntVector, FloatVector]:
+        n_items = int(self.parameters()["shape"][0])
+        items, values = evidence(query.history, n_items, half_life_days=self.config.half_life_days)
+        values[: max(0, len(values) - self.config.last)] = 0.0
+        total = values.sum()
+        return items, values / total if total > 0 else values
+
+
+def texts(catalog: Catalog) -> list[str]:
+    """What the catalogue says of each item in words; empty where it says nothing."""
+    rows = zip(catalog.title, catalog.categories, catalog.description, strict=True)
+    return [" ".join(filter(None, (title, *categories, words))) for title, categories, words in rows]
+
+
+def terms(text: str) -> list[str]:
+    """Words in lower case; of scripts without spaces, each character and each pair of neighbours."""
+    found = []
+    for run in RUNS.finditer(unicodedata.normalize("NFKC", text).lower()):
+        word = run[0]
+        if run["unspaced"]:
+            found += [*word, *map("".join, pairwise(word))]
+        else:
+            found.append(word)
+    return found
+
+
+def term_counts(documents: Sequence[str]) -> Sparse:
+    """(documents, terms) how often each term occurs; terms in the order of first mention."""
+    vocabulary: dict[str, int] = {}
+    columns, indptr = [], [0]
+    for document in documents:
+        columns += [vocabulary.setdefault(term, len(vocabulary)) for term in terms(document)]
+        indptr.append(len(columns))
+    counts: Any = sparse.csr_matrix((np.ones(len(columns)), columns, indptr), (len(documents), len(vocabulary)))
+    counts.sum_duplicates()
+    return counts
