@@ -6,10 +6,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, ClassVar
 from zlib import crc32
 
@@ -182,7 +183,10 @@ def test_hashed_ngrams_are_the_same_in_every_process() -> None:
 
 
 class FakeServer(ThreadingHTTPServer):
-    """`POST /v1/embeddings` in 8 dimensions. failures: statuses of the first answers. body: answered as it stands."""
+    """`POST /v1/embeddings` in 8 dimensions. failures: statuses of the first answers. body: answered as it stands.
+
+    endless: what is answered never ends.
+    """
 
     daemon_threads = True
 
@@ -191,6 +195,8 @@ class FakeServer(ThreadingHTTPServer):
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self.failures: list[int] = []
         self.body: bytes | None = None
+        self.endless = False
+        self.stopped = Event()
 
     @property
     def argument(self) -> str:
@@ -210,6 +216,11 @@ class FakeHandler(BaseHTTPRequestHandler):
         if status == 307:
             self.send_header("Location", "/v1/elsewhere")
         self.end_headers()
+        if self.server.endless:
+            with suppress(ConnectionError):
+                while not self.server.stopped.wait(0.005):
+                    self.wfile.write(b" ")
+            return
         self.wfile.write(answer if status == 200 else b'{"error": "so the server says"}')
 
     def log_message(self, *arguments: Any) -> None:
@@ -232,6 +243,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
         thread = Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield running
+        running.stopped.set()
         running.shutdown()
         thread.join()
 
@@ -275,6 +287,12 @@ def test_endpoint_gives_up_at_its_deadline(server: FakeServer) -> None:
     server.server_close()
     with pytest.raises(ConfigError, match="see that the server runs"):
         Endpoint(server.argument, deadline=1.0, pause=2.0).encode(texts("a"))
+
+
+def test_endpoint_does_not_wait_for_the_end_of_an_endless_answer(server: FakeServer) -> None:
+    server.endless = True
+    with pytest.raises(ConfigError, match="the answer comes too slowly"):
+        Endpoint(server.argument, deadline=0.1).encode(texts("a"))
 
 
 @pytest.mark.parametrize(

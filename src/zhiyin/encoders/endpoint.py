@@ -7,7 +7,7 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -24,6 +24,8 @@ HEADERS = {"Content-Type": "application/json", "User-Agent": "zhiyin"}
 BATCH = 32
 CHARACTERS = 8_000
 """Of a longer text the beginning is sent: servers refuse what has more than about so many tokens."""
+
+PART_BYTES = 1 << 16
 
 PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed."""
@@ -88,8 +90,7 @@ class Endpoint:
             left = max(began + self._deadline - time.monotonic(), 0.001)
             try:
                 with self._opener.open(request, timeout=left) as response:
-                    answer: bytes = response.read()
-                    return answer
+                    return b"".join(_arriving(response, began + self._deadline))
             except urllib.error.HTTPError as error:
                 with error:
                     failure = f"status {error.code}, {_start(error)}"
@@ -111,6 +112,14 @@ class Endpoint:
         if status in {404, 405} or 300 <= status < 400:
             return f"see that the URL ends where /embeddings follows and that the server has a model {self._model!r}"
         return f"see what the server asks of requests to {self._model!r}"
+
+
+def _arriving(response: http.client.HTTPResponse, end: float) -> Iterator[bytes]:
+    """The answer part by part; a server that never stops sending is as late as one that sends nothing."""
+    while part := response.read1(PART_BYTES):
+        yield part
+        if time.monotonic() > end:
+            raise TimeoutError("the answer comes too slowly")
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
