@@ -62,7 +62,7 @@ def titled(*titles: str | None) -> Dataset:
     return replace(data, catalog=Catalog.build(item_id=list(data.items.ids), title=titles))
 
 
-def fitted(data: Dataset, **settings: int) -> Any:
+def fitted(data: Dataset, **settings: Any) -> Any:
     model = TextNeighbours(TextNeighbours.Config(**settings))
     model.fit(data, RUN)
     return model
@@ -149,6 +149,12 @@ def test_rare_words_in_common_weigh_more_than_frequent_ones() -> None:
     assert scores[4] == 0
 
 
+def test_term_of_every_item_says_nothing_without_smoothing() -> None:
+    data = titled("film war", "film peace", "film")
+    assert fitted(data).score([data.query(0)])[0, 1] > 0
+    np.testing.assert_allclose(fitted(data, smooth=0).score([data.query(0)]), [[1, 0, 0]])
+
+
 def test_text_neighbours_score_what_nobody_has_touched() -> None:
     data, groups = tastes()
     split = time_split(data, 0.8)
@@ -219,7 +225,7 @@ def test_figures_are_of_new_items_among_new_and_all_and_of_known_ones() -> None:
     row = report.rows[0]
     assert row.intervals[COLD][WATCHED].n == row.intervals[GENERALISED][WATCHED].n == sum(a.any() for a in asked)
     assert row.intervals[WARM][WATCHED].n == sum(not a.all() for a in asked)
-    model = fitted(split.train, last=row_of(report, REFERENCE).config["last"])
+    model = fitted(split.train, **row_of(report, REFERENCE).config)
     whole = evaluate_ranking(model, split.holdout, len(data.items), ks=(10,)).metrics
     all_cold = np.array([a.all() for a in asked])
     assert all_cold.any()

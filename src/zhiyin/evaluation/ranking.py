@@ -187,9 +187,10 @@ def top_k(scores: FloatMatrix, k: int) -> IntMatrix:
     threshold = -np.partition(-scores, places - 1, axis=1)[:, places - 1 : places]
     above = scores > threshold
     level = scores == threshold
-    room = places - above.sum(axis=1, keepdims=True)
-    chosen = above | (level & (np.cumsum(level, axis=1) <= room))
-    columns = np.nonzero(chosen)[1].reshape(n, places)
+    room = places - above.sum(axis=1)
+    crowded = np.flatnonzero(level.sum(axis=1) > room)
+    level[crowded] &= np.cumsum(level[crowded], axis=1) <= room[crowded, None]
+    columns = np.nonzero(above | level)[1].reshape(n, places)
     values = np.take_along_axis(scores, columns, axis=1)
     order = np.argsort(-values, axis=1, kind="stable")
     columns = np.take_along_axis(columns, order, axis=1)

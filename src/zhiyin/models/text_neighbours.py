@@ -18,7 +18,7 @@ from zhiyin.core.errors import InputError
 from zhiyin.core.models import Candidates, FitReport, Run, gather
 from zhiyin.core.results import Contributions
 from zhiyin.models.inputs import Sparse, evidence
-from zhiyin.models.neighbours import norms, rarity
+from zhiyin.models.neighbours import norms
 from zhiyin.models.stored import ModelConfig, StoredModel
 
 UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -31,18 +31,27 @@ class TextNeighbours(StoredModel):
     """Cosine between an item's TF-IDF vector and those of the user's recent likes, their mean.
 
     Terms of title, categories and description: words, and of Chinese single characters and pairs. A term weighs
-    (1 + log tf) log(1 + N / df) (Manning, Raghavan and Schütze, 2008, 6.4), and vectors have unit length.
+    (1 + log tf) log(smooth + N / df), in N items of which df have it (after Manning, Raghavan and Schütze, 2008, 6.4),
+    and vectors have unit length.
     """
 
     class Config(ModelConfig):
-        """last: latest events that count. half_life_days: fading of events relative to the latest one."""
+        """last: latest events that count. smooth: 0 silences a term that every item has. half_life_days: fading of
+        events relative to the latest one.
+        """
 
+        smooth: float = Field(default=1.0, ge=0)
         last: int = Field(default=50, ge=1)
         half_life_days: float | None = Field(default=None, gt=0)
 
     name: ClassVar[str] = "text-neighbours"
     arrays: ClassVar[frozenset[str]] = frozenset({"indptr", "indices", "data", "shape"})
-    search: ClassVar[tuple[dict[str, Any], ...]] = ({"last": 10}, {"last": 50}, {"last": 500})
+    search: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"last": 50},
+        {"last": 500},
+        {"last": 50, "smooth": 0.0},
+        {"last": 500, "smooth": 0.0},
+    )
     config: Config
 
     def fit(self, data: Dataset, run: Run) -> FitReport:
@@ -50,14 +59,16 @@ class TextNeighbours(StoredModel):
         counts = term_counts(texts(data.catalog))
         if not counts.nnz:
             raise InputError(f"model {self.name!r} finds no text in the catalogue: add titles or leave the model out")
+        share = np.bincount(counts.indices, minlength=counts.shape[1]) / counts.shape[0]
         weighed = counts.copy()
-        weighed.data = (1.0 + np.log(counts.data)) * rarity(counts)[counts.indices]
+        weighed.data = (1.0 + np.log(counts.data)) * np.log(self.config.smooth + 1.0 / share)[counts.indices]
         lengths = np.repeat(norms(weighed), np.diff(weighed.indptr))
+        weighed.data = np.divide(weighed.data, lengths, out=np.zeros_like(lengths), where=lengths > 0)
         self.load_parameters(
             {
                 "indptr": weighed.indptr.astype(np.int64),
                 "indices": weighed.indices.astype(np.int64),
-                "data": weighed.data / lengths,
+                "data": weighed.data,
                 "shape": np.array(weighed.shape, np.int64),
             }
         )

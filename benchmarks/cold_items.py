@@ -1,0 +1,180 @@
+"""Items that training has never met: models that read content beside those that do not.
+
+    python benchmarks/cold_items.py --data DIR [--dataset beauty|ml-1m] [--models A,B] [--seeds 0,1,2] [--epochs N]
+        [--work DIR] [--out FILE.json]
+
+DIR holds amazon2014-beauty and ml-1m, each with interactions.parquet and items.parquet. A model may be named with the
+encoder whose vectors it reads: transformer+use-multilingual. All are trained before the time that 80 % of the events
+precede, and asked about what users went on to after it. On beauty the new items are those that first appear then; of
+ml-1m a fifth of the items is held out besides, others for each seed. Settings are chosen in the same way within what is
+left to train on. --epochs bounds the training of the gradient models; --work keeps item vectors between runs.
+
+It ends with status 1 unless the model of ids and an encoder that validation prefers beats text-neighbours in NDCG@10
+among new items, the 95 % interval of the difference by user above zero, and in NDCG@10 of known items is at most 1 %
+below the same model without its encoder.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import polars as pl
+
+from zhiyin.app.cold import (
+    COLD,
+    METRICS,
+    REFERENCE,
+    VIEWS,
+    WARM,
+    ColdReport,
+    ColdRequest,
+    ColdRow,
+    compare_cold,
+    parsed,
+)
+from zhiyin.app.figures import Interval
+from zhiyin.app.ingest import IngestRequest, ingest
+from zhiyin.app.prepare import prepare_dataset
+from zhiyin.app.registry import make_model
+from zhiyin.app.selection import WATCHED
+from zhiyin.cli.show import Bars, console
+from zhiyin.core.dataset import Dataset
+from zhiyin.dataset.settings import PreparationSettings
+
+PROTOCOLS = {"beauty": "first-appearance", "ml-1m": "random"}
+MODELS = "popularity,text-neighbours,content,transformer,transformer+use-multilingual"
+CONTENT = "content"
+"""Reads nothing but content, so there is no such model without an encoder to compare with."""
+
+WARM_LOSS = 0.01
+
+
+def prepared(data: Path, dataset: str, encoders: Sequence[str], work: Path) -> Dataset:
+    """The data set with the vectors of every encoder; of beauty the catalogue's text is the title alone."""
+    folder = data / {"beauty": "amazon2014-beauty", "ml-1m": "ml-1m"}[dataset]
+    with tempfile.TemporaryDirectory() as scratch:
+        items = folder / "items.parquet"
+        if dataset == "beauty":
+            items = Path(scratch) / "items.parquet"
+            pl.read_parquet(folder / "items.parquet").select("asin", "title").write_parquet(items)
+        store = f"sqlite:///{scratch}/events.db"
+        ingest(
+            IngestRequest(
+                events=[folder / "interactions.parquet"],
+                store=store,
+                catalogue=items,
+                refused=Path(scratch) / "refused.csv",
+            )
+        )
+        return prepare_dataset(store, PreparationSettings(encoders=tuple(encoders)), work)
+
+
+def encoders_of(models: Sequence[str]) -> list[str]:
+    """Those named with a model; the default one where `content` takes whichever there is."""
+    named = [parsed(model)[1].get("encoder") for model in models]
+    default = PreparationSettings().encoders[0] if CONTENT in models else None
+    return [encoder for encoder in dict.fromkeys([*named, default]) if encoder is not None]
+
+
+def misses(report: ColdReport) -> list[str]:
+    readers = [row for row in report.rows if "+" in row.model and parsed(row.model)[0] != CONTENT]
+    if not readers:
+        return ["no model that reads ids and an encoder was asked for"]
+    best = max(readers, key=lambda row: row.validation or 0.0)
+    found = []
+    if best.ahead is None or not best.ahead.difference.low > 0:
+        found.append(f"{best.model} does not beat {REFERENCE} among new items")
+    twin = report.row(parsed(best.model)[0])
+    if twin is None:
+        found.append(f"{parsed(best.model)[0]} without an encoder was not asked for")
+    elif not warm(best) >= (1 - WARM_LOSS) * warm(twin):
+        found.append(f"{best.model} loses more than {WARM_LOSS:.0%} of {WATCHED} on known items to {twin.model}")
+    return found
+
+
+def warm(row: ColdRow) -> float:
+    return row.intervals[WARM][WATCHED].mean
+
+
+def show(report: ColdReport) -> None:
+    print(f"{report.users:,} users are asked; new items by seed: {', '.join(f'{n:,}' for n in report.items)}")
+    for view in VIEWS:
+        asked = report.rows[0].intervals[view][WATCHED].n
+        print(f"\n{view}, {asked:,} users" + (f"; difference in {WATCHED} from {REFERENCE}" if view == COLD else ""))
+        for row in report.rows:
+            cells = [interval(row.intervals[view][name], name) for name in METRICS]
+            if view == COLD and row.ahead is not None:
+                cells.append(interval(row.ahead.difference, "difference") + f"  p {row.ahead.p:.4f}")
+            print(f"  {row.model:32} {'  '.join(cells)}")
+    print()
+    for row in report.rows:
+        if row.validation is not None:
+            print(f"{row.model}: validation {row.validation:.4f}, {row.seconds:.0f} s, {json.dumps(row.config)}")
+
+
+def interval(values: Interval, name: str) -> str:
+    return f"{name} {values.mean:.4f} [{values.low:.4f}, {values.high:.4f}]"
+
+
+def written(report: ColdReport) -> str:
+    rows = [
+        {
+            "model": row.model,
+            "config": row.config,
+            "validation": row.validation,
+            "seconds": row.seconds,
+            "figures": {view: {m: asdict(i) for m, i in metrics.items()} for view, metrics in row.intervals.items()},
+            "ahead": asdict(row.ahead) if row.ahead is not None else None,
+        }
+        for row in report.rows
+    ]
+    return json.dumps({"items": report.items, "users": report.users, "rows": rows}, indent=1)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--dataset", choices=tuple(PROTOCOLS), default="beauty")
+    parser.add_argument("--models", default=MODELS)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    models = [name for name in options.models.split(",") if name]
+    names = {parsed(model)[0] for model in models}
+    trained = {name for name in names if "epochs" in type(make_model(name).config).model_fields}
+    with tempfile.TemporaryDirectory() as scratch:
+        data = prepared(options.data, options.dataset, encoders_of(models), options.work or Path(scratch))
+    began = time.perf_counter()
+    with Bars(console()) as bars:
+        report = compare_cold(
+            data,
+            ColdRequest(
+                models=models,
+                protocol=PROTOCOLS[options.dataset],
+                seeds=[int(seed) for seed in options.seeds.split(",")],
+                settings={name: {"epochs": options.epochs} for name in trained} if options.epochs else {},
+                progress=bars,
+                announce=bars.begin,
+            ),
+        )
+    show(report)
+    if options.out is not None:
+        options.out.write_text(written(report), "utf-8")
+    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+    print(f"{options.dataset}, seeds {options.seeds}: {time.perf_counter() - began:.0f} s, load average {load}")
+    missed = misses(report)
+    for line in missed:
+        print(f"MISSED: {line}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
