@@ -1,13 +1,14 @@
 """The gradient models pass the suite every model passes, and reasons add up."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
-from zhiyin.core.errors import ArtifactError
-from zhiyin.core.models import Run, VectorModel
+from zhiyin.core.errors import ArtifactError, ConfigError
+from zhiyin.core.models import InductiveModel, Run, VectorModel
 from zhiyin.testing.model_conformance import CHECKS, Case, check_finds_the_pattern, registered
 from zhiyin.testing.synthetic import planted_groups
 from zhiyin.training.loop import PlainTrainer
@@ -55,3 +56,41 @@ def test_other_histories_get_other_lists() -> None:
     case = case_of("attentive")
     lists = {tuple(np.argsort(-row)[:10]) for row in case.model.score(case.planted.queries[:50])}
     assert len(lists) >= 20
+
+
+@pytest.mark.parametrize("name", ["attentive", "transformer"])
+def test_conforms_when_it_reads_content(name: str) -> None:
+    kind = registered(name)
+    config = kind.Config(**SMALL[name], encoders=("planted",))
+    case = Case.of(lambda: kind(config), planted_groups(), Run(PlainTrainer(), PlainStatistics(), seed=3))
+    for check in (*CHECKS, check_finds_the_pattern):
+        check(case)
+
+
+@pytest.mark.parametrize("name", ["attentive", "transformer"])
+def test_items_that_nobody_touched_find_their_people_by_content(name: str) -> None:
+    planted = planted_groups()
+    newest = np.flatnonzero(np.arange(len(planted.groups)) >= len(planted.groups) - 4)
+    histories = planted.data.histories
+    data = replace(planted.data, histories=histories.keep(~np.isin(histories.items, newest)))
+    kind = registered(name)
+    model = kind(kind.Config(**SMALL[name], encoders=("planted",)))
+    model.fit(data, Run(PlainTrainer(), PlainStatistics(), seed=3))
+    queries = [data.query(user) for user in range(40)]
+    tastes = planted.groups[[int(query.history.items[query.history.weights > 0][0]) for query in queries]]
+    scores = model.score(queries)
+    assert (planted.groups[newest][scores[:, newest].argmax(axis=1)] == tastes).mean() > 0.9
+    assert isinstance(model, InductiveModel)
+    arrived = model.embed_items({"planted": data.content["planted"][newest]})
+    np.testing.assert_allclose(model.query_vectors(queries) @ arrived.T, scores[:, newest], atol=1e-6)
+
+
+def test_content_that_is_missing_is_said() -> None:
+    kind = registered("attentive")
+    planted, run = planted_groups(), Run(PlainTrainer(), PlainStatistics())
+    with pytest.raises(ConfigError, match=r"no vectors of encoder 'absent'.*planted"):
+        kind(kind.Config(encoders=("absent",))).fit(planted.data, run)
+    model = case_of("attentive").model
+    assert isinstance(model, InductiveModel)
+    with pytest.raises(ConfigError, match="trained without content"):
+        model.embed_items(planted.data.content)

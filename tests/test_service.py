@@ -377,11 +377,11 @@ def test_similar_items_of_a_gradient_model_are_alike_and_not_merely_popular(name
     system = films_system()
     model = make_model(name, {"dim": 4})
     assert isinstance(model, NextItemModel)
-    network = model.build(len(system.items))
+    network = model.sized(len(system.items), 0)
     kinds = sorted({film[2][0] for film in FILMS})
     taste = torch.eye(4)[torch.tensor([kinds.index(film[2][0]) for film in FILMS])]
     with torch.no_grad():
-        network.table.copy_(taste)
+        network.ids.copy_(taste)
         network.moment.copy_(torch.tensor([100.0 if "Romance" in film[2] else 0.0 for film in FILMS]))
     model.load_parameters({part: value.numpy() for part, value in network.state_dict().items()})
     near = Service(replace(system, model=model), stores, clock=lambda: NOW).similar("totoro", 4)

@@ -197,6 +197,18 @@ class VectorModel(Protocol):
 
 
 @runtime_checkable
+class InductiveModel(VectorModel, Protocol):
+    """A model that can score items which came after its training."""
+
+    def embed_items(self, content: Mapping[str, FloatMatrix]) -> FloatMatrix:
+        """(n, dim) rows as of `item_vectors`, from what encoders (by name, each (n, d)) say of the items alone.
+
+        Raises `ConfigError` where the model reads no content, or an encoder it reads is not there.
+        """
+        ...
+
+
+@runtime_checkable
 class ItemDirections(Protocol):
     """A model that can say which items are alike, whatever their popularity."""
 

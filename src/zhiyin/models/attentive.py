@@ -14,6 +14,7 @@ from typing import ClassVar, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -21,8 +22,11 @@ from zhiyin.core.arrays import IntVector
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.models import Outputs, Run
 from zhiyin.core.results import Contributions
-from zhiyin.models.neural import NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
+from zhiyin.models.neural import Items, NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
 from zhiyin.models.sequences import liked, pad
+
+GAIN = 8.0
+"""Log odds that a likeness of one in content is worth at first."""
 
 
 class AttentiveConfig(NextItemConfig):
@@ -40,8 +44,8 @@ class AttentiveConfig(NextItemConfig):
 class Network(NextItemNetwork):
     """Row n of the history tables pads a history and is masked."""
 
-    def __init__(self, config: AttentiveConfig, n_items: int) -> None:
-        super().__init__(n_items, config.dim)
+    def __init__(self, config: AttentiveConfig, n_items: int, read: int) -> None:
+        super().__init__(n_items, config, read, gain=GAIN)
         self.keys = nn.Embedding(n_items + 1, config.dim)
         self.values = nn.Embedding(n_items + 1, config.dim)
         self.targets = nn.Embedding(n_items, config.dim)
@@ -49,15 +53,25 @@ class Network(NextItemNetwork):
         self.drop = nn.Dropout(config.dropout)
         for table in (self.keys, self.values, self.targets):
             nn.init.normal_(table.weight, std=0.05)
+        if self.content is not None:
+            self.told = nn.Linear(config.content_dim, config.dim, bias=False)
+            nn.init.eye_(self.told.weight)
 
     @property
-    def table(self) -> Tensor:
+    def ids(self) -> Tensor:
         return self.targets.weight
+
+    def evidence(self) -> Tensor:
+        """(n_items + 1, dim) value vectors: of an item that training never met, what its content tells."""
+        if self.content is None:
+            return self.values.weight
+        own = torch.cat([self.known, self.known.new_zeros(1)])[:, None] * self.values.weight
+        return own + F.pad(self.told(self.content.narrowed), (0, 0, 0, 1))
 
     def attention(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Weights (n, length) and value vectors (n, length, dim) of histories `rows` (n, length), latest first."""
         known = (rows < self.n_items).to(self.item_bias.dtype)
-        values = self.values(rows) * known[..., None]
+        values = F.embedding(rows, self.evidence()) * known[..., None]
         user = values.sum(1) / known.sum(1, keepdim=True).clamp(min=1)
         logits = (self.keys(rows) * user[:, None]).sum(2) + self.age_bias[: rows.shape[1]]
         nothing = logits.new_zeros(len(rows), 1)
@@ -69,7 +83,7 @@ class Network(NextItemNetwork):
         weights, values = self.attention(rows)
         return cast(Tensor, self.drop((weights[..., None] * values).sum(1)))
 
-    def read(self, sequences: Sequence[IntVector]) -> Tensor:
+    def read(self, sequences: Sequence[IntVector], items: Items) -> Tensor:
         return self.forward(latest_first(sequences, self.n_items))
 
 
@@ -110,13 +124,13 @@ class Task(NextItemTask[Network]):
 
     def outputs(self, batch: tuple[Tensor, ...], negatives: Tensor | None) -> Outputs:
         rows, owner, moments, answers, question = batch
-        states = self.module(rows)
+        states, items = self.module(rows), self.module.items()
         if negatives is None:
-            scores = self.module.scores(states, self.logs[moments])
+            scores = self.module.scores(states, self.logs[moments], items)
             alike = 1.0 / torch.bincount(question, minlength=len(rows))[question].to(scores.dtype)
             shares = torch.zeros_like(scores).index_put_((question, answers), alike, accumulate=True)
             return Outputs(scores, shares, owner)
-        scores = self.sampled(states[question], answers, moments[question], negatives)
+        scores = self.sampled(states[question], answers, moments[question], negatives, items)
         return Outputs(scores, torch.zeros_like(answers), owner[question])
 
 
@@ -127,8 +141,8 @@ class Attentive(NextItemModel[Network]):
     rating_mode: ClassVar[str] = "attentive-ratings"
     Config: ClassVar[type[AttentiveConfig]] = AttentiveConfig
 
-    def build(self, n_items: int) -> Network:
-        return Network(self.config, n_items)
+    def sized(self, n_items: int, read: int) -> Network:
+        return Network(self.config, n_items, read)
 
     def task(self, network: Network, data: Dataset, run: Run) -> Task:
         return Task(self, network, data, run, least=2)
@@ -142,7 +156,7 @@ class Attentive(NextItemModel[Network]):
             with torch.inference_mode():
                 weights, values = network.attention(latest_first([query.history.items[read]], network.n_items))
             shares = self.config.trust * (weights[0, :, None] * values[0]).numpy()
-            parts[:, read[::-1]] = network.table.numpy()[items] @ shares.T
+            parts[:, read[::-1]] = self.item_directions()[items] @ shares.T
         return Contributions(self.item_vectors()[items, -1], parts)
 
 

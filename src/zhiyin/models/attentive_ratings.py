@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.dataset import Dataset, Query
-from zhiyin.core.models import Candidates, Objective, Outputs, Run
+from zhiyin.core.models import Candidates, Objective, Outputs, Parameters, Run
 from zhiyin.core.results import Contributions
 from zhiyin.models.neural import ItemNetwork, NeuralConfig, NeuralModel, NeuralTask
 from zhiyin.models.sequences import pad
@@ -107,8 +107,11 @@ class AttentiveRatings(NeuralModel[Network]):
     Config: ClassVar[type[AttentiveRatingsConfig]] = AttentiveRatingsConfig
     search: ClassVar[tuple[Mapping[str, Any], ...]] = ({"dim": 32}, {"dim": 64})
 
-    def build(self, n_items: int) -> Network:
-        return Network(self.config, n_items)
+    def build(self, data: Dataset) -> Network:
+        return Network(self.config, len(data.items))
+
+    def shaped(self, parameters: Parameters) -> Network:
+        return Network(self.config, len(parameters["item_bias"]))
 
     def task(self, network: Network, data: Dataset, run: Run) -> Task:
         rated = data.rating_scale is not None and bool(np.isfinite(data.histories.ratings).any())

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.dataset import Dataset, Query
-from zhiyin.core.errors import ConfigError
 from zhiyin.core.models import Candidates, FitReport, Run, gather
 from zhiyin.core.results import Contributions
+from zhiyin.models.content_reading import vectors_of
 from zhiyin.models.inputs import evidence
 from zhiyin.models.stored import ModelConfig, StoredModel
 
@@ -45,12 +45,7 @@ class ContentNeighbours(StoredModel):
     def fit(self, data: Dataset, run: Run) -> FitReport:
         """Raises `ConfigError` where the data set has no vectors of the encoder."""
         encoder = self.config.encoder or min(data.content, default=None)
-        if encoder is None or encoder not in data.content:
-            raise ConfigError(
-                f"model 'content' finds no vectors of encoder {encoder!r} in the data set, which has "
-                f"{sorted(data.content)}: prepare it with an encoder or leave the model out"
-            )
-        vectors = np.asarray(data.content[encoder], np.float64)
+        vectors = np.asarray(vectors_of(data.content, [str(encoder)], self.name), np.float64)
         told = np.abs(vectors).sum(axis=1) > 0
         centre = vectors[told].mean(axis=0) if told.any() else np.zeros(vectors.shape[1])
         centred = np.where(told[:, None], vectors - centre, 0.0)

@@ -2,7 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 
 from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector, IntVector
 from zhiyin.core.dataset import Dataset, Query
-from zhiyin.core.errors import ArtifactError
+from zhiyin.core.errors import ArtifactError, ConfigError
 from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.histories import Histories
 from zhiyin.core.models import (
@@ -25,6 +27,7 @@ from zhiyin.core.models import (
     TrainingTask,
     gather,
 )
+from zhiyin.models.content_reading import ContentReading, vectors_of
 from zhiyin.models.inputs import DAY
 from zhiyin.models.moments import Moments
 from zhiyin.models.sequences import liked
@@ -64,7 +67,10 @@ class NextItemConfig(NeuralConfig):
     of a history are asked about in one step, drawn at random. negatives: 0 scores every item in the
     loss, otherwise that many sampled by popularity and log-Q corrected; None scores all of a catalogue of up to 20,000
     items, and 1,000 of a larger one. trust: how much of what a history says a score takes, beside the item's base:
-    training is surer of itself than the weeks after it bear out.
+    training is surer of itself than the weeks after it bear out. encoders: whose content vectors items are read by,
+    beside an id of their own; without any, an item without events is as good as unknown. content_dim: to which those
+    vectors are narrowed. id_dropout: share of the items that a training step knows by content alone, so that new ones
+    can be scored.
     """
 
     half_life_days: float | None = Field(default=3.0, gt=0)
@@ -73,6 +79,9 @@ class NextItemConfig(NeuralConfig):
     questions: int = Field(default=32, ge=1)
     negatives: int | None = Field(default=None, ge=0)
     trust: float = Field(default=0.5, gt=0, le=1)
+    encoders: tuple[str, ...] = ()
+    content_dim: int = Field(default=128, ge=1)
+    id_dropout: float = Field(default=0.2, ge=0, le=1)
 
 
 class ItemNetwork(nn.Module):
@@ -84,35 +93,60 @@ class ItemNetwork(nn.Module):
         self.item_bias = nn.Parameter(torch.zeros(n_items))
 
 
-class NextItemNetwork(ItemNetwork, ABC):
-    """score_i = (state - centre) . table_i + item_bias_i + log popularity_i of the moment.
+@dataclass(frozen=True)
+class Items:
+    """Items as what may come next. vectors (n, dim), base (n,), known (n,): 1 where an item goes by its id."""
 
-    The centre is the mean of the states asked about, of a batch in training and running otherwise, so that what
-    everybody shares is left to the popularity.
+    vectors: Tensor
+    base: Tensor
+    known: Tensor
+
+
+class NextItemNetwork(ItemNetwork, ABC):
+    """score_i = (state - centre) . vector_i + base_i (+ log popularity_i of the moment, of an item known by its id).
+
+    vector_i = id_i + R content_i, and base_i the item's own bias; of an item that is known by content alone, vector_i =
+    R content_i and base_i = newcomer + r . content_i. The centre is the mean of the states asked about, of a batch in
+    training and running otherwise, so that what everybody shares is left to the popularity.
     """
 
-    def __init__(self, n_items: int, dim: int) -> None:
+    def __init__(self, n_items: int, config: NextItemConfig, read: int, gain: float = 1.0) -> None:
         super().__init__(n_items)
-        self.centre = nn.Buffer(torch.zeros(dim))
+        self.id_dropout = config.id_dropout
+        self.centre = nn.Buffer(torch.zeros(config.dim))
         self.moment = nn.Buffer(torch.zeros(n_items))
+        self.known = nn.Buffer(torch.ones(n_items))
+        self.content: ContentReading | None = None
+        if read:
+            self.content = ContentReading(n_items, read, config.content_dim, config.dim, gain)
 
     @property
     @abstractmethod
-    def table(self) -> Tensor:
-        """(n_items, dim) vectors of items as what may come next."""
+    def ids(self) -> Tensor:
+        """(n_items, dim) vectors that items have of their own."""
 
     @abstractmethod
-    def read(self, sequences: Sequence[IntVector]) -> Tensor:
+    def read(self, sequences: Sequence[IntVector], items: Items) -> Tensor:
         """(n, dim) states after histories of items, oldest first."""
 
-    def scores(self, states: Tensor, moments: Tensor) -> Tensor:
-        """(n, n_items) of states (n, dim) when popularity is `moments` (n, n_items)."""
-        return self.centred(states) @ self.table.T + self.item_bias + moments
+    def items(self) -> Items:
+        """In training, a share of the known items drawn at random goes by content alone."""
+        if self.content is None:
+            return Items(self.ids, self.item_bias, torch.ones_like(self.known))
+        known: Tensor = self.known
+        if self.training:
+            known = known * (torch.rand_like(known) >= self.id_dropout)
+        told, base = self.content()
+        return Items(known[:, None] * self.ids + told, known * self.item_bias + (1 - known) * base, known)
 
-    def sampled(self, states: Tensor, rows: Tensor, moments: Tensor) -> Tensor:
+    def scores(self, states: Tensor, moments: Tensor, items: Items) -> Tensor:
+        """(n, n_items) of states (n, dim) when log popularity is `moments` (n, n_items)."""
+        return self.centred(states) @ items.vectors.T + items.base + items.known * moments
+
+    def sampled(self, states: Tensor, rows: Tensor, moments: Tensor, items: Items) -> Tensor:
         """(n, k) scores of the items `rows` (n, k), whose log popularity is `moments` (n, k)."""
-        products = (self.centred(states)[:, None] * self.table[rows]).sum(2)
-        return products + self.item_bias[rows] + moments
+        products = (self.centred(states)[:, None] * items.vectors[rows]).sum(2)
+        return products + items.base[rows] + items.known[rows] * moments
 
     def centred(self, states: Tensor) -> Tensor:
         if not self.training or not len(states):
@@ -138,8 +172,12 @@ class NeuralModel(ABC, Generic[N]):
         self._frozen: N | None = None
 
     @abstractmethod
-    def build(self, n_items: int) -> N:
-        """A network with parameters drawn at random."""
+    def build(self, data: Dataset) -> N:
+        """A network for `data` with parameters drawn at random."""
+
+    @abstractmethod
+    def shaped(self, parameters: Parameters) -> N:
+        """A network that `parameters` fit into. Raises `KeyError` where they are of another model."""
 
     @abstractmethod
     def task(self, network: N, data: Dataset, run: Run) -> TrainingTask:
@@ -150,7 +188,7 @@ class NeuralModel(ABC, Generic[N]):
 
     def fit(self, data: Dataset, run: Run) -> FitReport:
         torch.manual_seed(run.seed)
-        self._trained = self.build(len(data.items))
+        self._trained = self.build(data)
         report = run.trainer.run(self.task(self._trained, data, run), run)
         self.settle()
         return report
@@ -159,16 +197,14 @@ class NeuralModel(ABC, Generic[N]):
         """Takes over the network as trained so far, in float64: a list must not depend on who else is in the batch."""
         if self._trained is None:
             raise ArtifactError(f"{self.name}: not fitted yet; fit it or load parameters first")
-        frozen = self.build(self._trained.n_items).double()
-        frozen.load_state_dict(self._trained.state_dict())
-        self._frozen = frozen.eval().requires_grad_(False)
+        self._frozen = deepcopy(self._trained).double().eval().requires_grad_(False)
 
     def parameters(self) -> Parameters:
         return {name: value.float().cpu().numpy() for name, value in self.network.state_dict().items()}
 
     def load_parameters(self, parameters: Parameters) -> None:
         try:
-            network = self.build(len(parameters["item_bias"]))
+            network = self.shaped(parameters)
             network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in parameters.items()})
         except (KeyError, RuntimeError) as error:
             raise ArtifactError(
@@ -194,11 +230,27 @@ class NextItemModel(NeuralModel[L]):
         {"half_life_days": 3.0, "horizon": 1, "trust": 1.0},
     )
 
+    @abstractmethod
+    def sized(self, n_items: int, read: int) -> L:
+        """A network over `n_items` items and content vectors of `read` numbers, 0 for none."""
+
+    def build(self, data: Dataset) -> L:
+        """Raises `ConfigError` where the data set has no vectors of an encoder."""
+        if not self.config.encoders:
+            return self.sized(len(data.items), 0)
+        return self.sized(len(data.items), vectors_of(data.content, self.config.encoders, self.name).shape[1])
+
+    def shaped(self, parameters: Parameters) -> L:
+        mean = parameters.get("content.mean")
+        return self.sized(len(parameters["item_bias"]), 0 if mean is None else len(mean))
+
     def settle(self) -> None:
         super().settle()
         network = self.network
-        base = network.item_bias + network.moment - self.config.trust * (network.table @ network.centre)
-        self._item_vectors: FloatMatrix = torch.cat([network.table, base[:, None]], 1).numpy()
+        with torch.inference_mode():
+            self._items = network.items()
+            base = self._items.base + self._items.known * network.moment
+        self._item_vectors: FloatMatrix = self._table(self._items.vectors, base)
 
     def query_vectors(self, queries: Sequence[Query]) -> FloatMatrix:
         """(queries, dim + 1) float64: the trusted state of the history, and a one that takes the item's base along."""
@@ -208,7 +260,7 @@ class NextItemModel(NeuralModel[L]):
             asked = queries[start : start + SCORING_BATCH]
             sequences = [q.history.items[liked(q, self.config.length, network.n_items)] for q in asked]
             with torch.inference_mode():
-                states.append(network.read(sequences).numpy())
+                states.append(network.read(sequences, self._items).numpy())
         together = self.config.trust * np.concatenate(states)
         return np.concatenate([together, np.ones((len(together), 1))], axis=1)
 
@@ -220,8 +272,22 @@ class NextItemModel(NeuralModel[L]):
         """(items, dim) float64: what tells items apart for people, without how popular they are."""
         return self._item_vectors[:, :-1]
 
+    def embed_items(self, content: Mapping[str, FloatMatrix]) -> FloatMatrix:
+        """(n, dim + 1) rows as of `item_vectors`, of items that came after training, from their content alone."""
+        reading = self.network.content
+        if reading is None:
+            raise ConfigError(f"{self.name}: trained without content; set `encoders` and train again")
+        told = vectors_of(content, self.config.encoders, self.name)
+        with torch.inference_mode():
+            vectors, base = reading.of(torch.from_numpy(np.asarray(told, np.float64)))
+        return self._table(vectors, base)
+
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         return gather(self.query_vectors(queries) @ self.item_vectors().T, candidates)
+
+    def _table(self, vectors: Tensor, base: Tensor) -> FloatMatrix:
+        level = base - self.config.trust * (vectors @ self.network.centre)
+        return cast(FloatMatrix, torch.cat([vectors, level[:, None]], 1).numpy())
 
 
 class NeuralTask(ABC, Generic[N]):
@@ -279,11 +345,15 @@ class NextItemTask(NeuralTask[L]):
         self.asked = _askable(histories, model.config.pause_days)
         with torch.no_grad():
             network.moment.copy_(torch.from_numpy(self.moments.logs[-1]))
+        if network.content is not None:
+            seen = np.bincount(histories.items, minlength=network.n_items) > 0
+            network.known.copy_(torch.from_numpy(seen))
+            network.content.narrow(vectors_of(data.content, model.config.encoders, model.name))
 
-    def sampled(self, states: Tensor, answers: Tensor, moments: Tensor, negatives: Tensor) -> Tensor:
+    def sampled(self, states: Tensor, answers: Tensor, moments: Tensor, negatives: Tensor, items: Items) -> Tensor:
         """(p, 1 + k) scores of `answers` (p,) and of `negatives` (k,); a negative that is the answer counts nothing."""
         rows = torch.cat([answers[:, None], negatives.expand(len(answers), -1)], 1)
-        scores = self.module.sampled(states, rows, self.logs[moments[:, None], rows])
+        scores = self.module.sampled(states, rows, self.logs[moments[:, None], rows], items)
         hit = rows == answers[:, None]
         hit[:, 0] = False
         return scores.masked_fill(hit, -1e9)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zhiyin.core.arrays import IntMatrix, IntVector
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.models import Outputs, Run
-from zhiyin.models.neural import NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
+from zhiyin.models.neural import Items, NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
 from zhiyin.models.sequences import pad
 
 IGNORED = -100
@@ -53,35 +53,36 @@ class Block(nn.Module):
 
 
 class Network(NextItemNetwork):
-    """Rows 0 .. n-1 of `items` are items, row n starts every history and row n + 1 pads it."""
+    """Rows 0 .. n-1 of `table` are items, row n starts every history and row n + 1 pads it."""
 
-    def __init__(self, config: TransformerConfig, n_items: int) -> None:
-        super().__init__(n_items, config.dim)
-        self.items = nn.Embedding(n_items + 2, config.dim)
+    def __init__(self, config: TransformerConfig, n_items: int, read: int) -> None:
+        super().__init__(n_items, config, read)
+        self.table = nn.Embedding(n_items + 2, config.dim)
         self.positions = nn.Embedding(config.length, config.dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
         self.drop = nn.Dropout(config.dropout)
-        nn.init.normal_(self.items.weight, std=0.02)
+        nn.init.normal_(self.table.weight, std=0.02)
         nn.init.normal_(self.positions.weight, std=0.02)
 
     @property
-    def table(self) -> Tensor:
-        return self.items.weight[: self.n_items]
+    def ids(self) -> Tensor:
+        return self.table.weight[: self.n_items]
 
-    def forward(self, rows: Tensor) -> Tensor:
+    def forward(self, rows: Tensor, items: Items) -> Tensor:
         """(n, length, dim) states after each position of `rows` (n, length)."""
         places = torch.arange(rows.shape[1], device=rows.device)
-        states = self.drop(self.items(rows) + self.positions(places))
+        table = torch.cat([items.vectors, self.table.weight[self.n_items :]])
+        states = self.drop(F.embedding(rows, table) + self.positions(places))
         for block in self.blocks:
             states = block(states)
         return cast(Tensor, self.norm(states))
 
-    def read(self, sequences: Sequence[IntVector]) -> Tensor:
+    def read(self, sequences: Sequence[IntVector], items: Items) -> Tensor:
         # With the row that starts a history, the latest place that training asked about is the last of the table.
         sequences = [sequence[max(0, len(sequence) + 1 - self.positions.num_embeddings) :] for sequence in sequences]
         rows = torch.from_numpy(begun(sequences, self.n_items))
-        return cast(Tensor, self(rows)[torch.arange(len(sequences)), torch.tensor([len(s) for s in sequences])])
+        return cast(Tensor, self(rows, items)[torch.arange(len(sequences)), torch.tensor([len(s) for s in sequences])])
 
 
 class Task(NextItemTask[Network]):
@@ -104,11 +105,12 @@ class Task(NextItemTask[Network]):
     def outputs(self, batch: tuple[Tensor, Tensor, Tensor], negatives: Tensor | None) -> Outputs:
         inputs, targets, moments = batch
         asked = targets != IGNORED
-        states, target, moment = self.module(inputs)[asked], targets[asked], moments[asked]
+        items = self.module.items()
+        states, target, moment = self.module(inputs, items)[asked], targets[asked], moments[asked]
         owner = asked.nonzero()[:, 0]
         if negatives is None:
-            return Outputs(self.module.scores(states, self.logs[moment]), target, owner)
-        return Outputs(self.sampled(states, target, moment, negatives), torch.zeros_like(target), owner)
+            return Outputs(self.module.scores(states, self.logs[moment], items), target, owner)
+        return Outputs(self.sampled(states, target, moment, negatives, items), torch.zeros_like(target), owner)
 
     def _answers(self, window: IntVector, end: int, generator: np.random.Generator) -> IntVector:
         """An item from each place of the window on that is asked about, `IGNORED` for the others."""
@@ -125,8 +127,8 @@ class Transformer(NextItemModel[Network]):
     name: ClassVar[str] = "transformer"
     Config: ClassVar[type[TransformerConfig]] = TransformerConfig
 
-    def build(self, n_items: int) -> Network:
-        return Network(self.config, n_items)
+    def sized(self, n_items: int, read: int) -> Network:
+        return Network(self.config, n_items, read)
 
     def task(self, network: Network, data: Dataset, run: Run) -> Task:
         return Task(self, network, data, run, least=1)
