@@ -77,13 +77,12 @@ def prepared(data: Path, dataset: str, encoders: Sequence[str], work: Path) -> D
 
 def encoders_of(models: Sequence[str]) -> list[str]:
     """Those named with a model; the default one where `content` takes whichever there is."""
-    named = [parsed(model)[1].get("encoder") for model in models]
-    default = PreparationSettings().encoders[0] if CONTENT in models else None
-    return [encoder for encoder in dict.fromkeys([*named, default]) if encoder is not None]
+    named = [encoder for model in models for encoder in parsed(model)[1]]
+    return list(dict.fromkeys([*named, *(PreparationSettings().encoders if CONTENT in models else ())]))
 
 
 def misses(report: ColdReport) -> list[str]:
-    readers = [row for row in report.rows if "+" in row.model and parsed(row.model)[0] != CONTENT]
+    readers = [row for row in report.rows if parsed(row.model)[1] and parsed(row.model)[0] != CONTENT]
     if not readers:
         return ["no model that reads ids and an encoder was asked for"]
     best = max(readers, key=lambda row: row.validation or 0.0)

@@ -251,6 +251,15 @@ def test_settings_go_over_the_alternatives_of_a_model() -> None:
     assert compare_cold(data, request).rows[0].config["last"] == 3
 
 
+def test_gradient_model_that_reads_content_finds_new_items_as_without_it_it_does_not() -> None:
+    data, _ = tastes()
+    small = {"transformer": {"epochs": 10, "dim": 16}}
+    report = compare_cold(data, ColdRequest(("transformer", "transformer+planted"), "random", settings=small))
+    bare, reading = (row_of(report, name) for name in ("transformer", "transformer+planted"))
+    assert (list(bare.config["encoders"]), list(reading.config["encoders"])) == ([], ["planted"])
+    assert reading.intervals[COLD][WATCHED].low > bare.intervals[COLD][WATCHED].high
+
+
 def test_what_cannot_be_compared_is_refused() -> None:
     data, _ = tastes()
     with pytest.raises(InputError, match="unknown protocol 'later'"):

@@ -35,7 +35,7 @@ Figures = Mapping[str, Mapping[str, FloatVector]]
 
 @dataclass(frozen=True)
 class ColdRequest:
-    """models: registered names, or NAME+ENCODER for a model that reads the vectors of an encoder.
+    """models: registered names, or NAME+ENCODER, or NAME+ENCODER+ENCODER, for one that reads vectors of encoders.
 
     protocol: "first-appearance": items that appear after the cut are new; "random": besides, a fifth of the items is
     held out, others for each seed. settings: registered name -> over its defaults and over its own alternatives.
@@ -145,11 +145,14 @@ def compare_cold(data: Dataset, request: ColdRequest) -> ColdReport:
     """Each model at its best settings by validation, fitted on what comes before the test part, and tested.
 
     Validation has new items of its own, from before the test cut. `text-neighbours` is always among the models.
-    Raises `InputError` where the data has no new items that anybody is asked about.
+    Raises `ConfigError` for a model that is unknown or reads no encoder, before any is trained, and `InputError` where
+    the data has no new items that anybody is asked about.
     """
+    names = tuple(dict.fromkeys([*request.models, REFERENCE]))
+    for name in names:
+        make_model(*_settings(name))
     parts = [_parts(data, request.protocol, seed) for seed in request.seeds]
     tests = list(zip(request.seeds, (test for test, _ in parts), strict=True))
-    names = tuple(dict.fromkeys([*request.models, REFERENCE]))
     tested = {name: _tested(name, parts[0][1], tests, request) for name in names}
     chance = [_fitted(Chance(ModelConfig()), part, Selection(seed)) for seed, part in tests]
     tested[CHANCE] = _Tested(
@@ -162,10 +165,19 @@ def compare_cold(data: Dataset, request: ColdRequest) -> ColdReport:
     return ColdReport(tuple(rows), tuple(len(test.cold) for test, _ in parts), len(parts[0][0].split.holdout))
 
 
-def parsed(spec: str) -> tuple[str, dict[str, Any]]:
-    """Registered name and settings of `NAME` or `NAME+ENCODER`."""
-    name, _, encoder = spec.partition("+")
-    return name, {"encoder": encoder} if encoder else {}
+def parsed(spec: str) -> tuple[str, tuple[str, ...]]:
+    """Registered name and encoders of `NAME` or `NAME+ENCODER`, or of one with several encoders."""
+    name, *encoders = spec.split("+")
+    return name, tuple(encoders)
+
+
+def _settings(spec: str) -> tuple[str, dict[str, Any]]:
+    """Registered name and settings; a model reads several encoders or one."""
+    name, encoders = parsed(spec)
+    if not encoders:
+        return name, {}
+    several = "encoders" in make_model(name).Config.model_fields
+    return name, {"encoders": encoders} if several else {"encoder": "+".join(encoders)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +223,7 @@ def _tested(spec: str, validation: ColdPart, tests: Sequence[tuple[int, ColdPart
 
 
 def _chosen(spec: str, split: Split, selection: Selection, request: ColdRequest) -> Trial:
-    name, given = parsed(spec)
+    name, given = _settings(spec)
     given = {**request.settings.get(name, {}), **given}
     model = make_model(name, given)
     overrides: Sequence[Mapping[str, Any]] = model.search if isinstance(model, TunableModel) else ({},)
