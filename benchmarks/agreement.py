@@ -2,7 +2,7 @@
 
     python benchmarks/agreement.py --data DIR [--epochs N | --artifact DIR --store URL] [--users N] [--work DIR]
 
-DIR holds MovieLens 1M as interactions.parquet, items.parquet and users.parquet. The transformer is trained on it,
+DIR/ml-1m holds interactions.parquet, items.parquet and users.parquet. The transformer is trained on them,
 `zhiyin recommend --users` writes a list of ten for every user, `zhiyin serve` is asked for a sample of them: the same
 items must come in the same order, with scores equal to 1e-6.
 """
@@ -151,8 +151,8 @@ def main() -> None:
         store, artifact = arguments.store, arguments.artifact
         if artifact is None:
             store, artifact = f"sqlite:///{work / 'events.db'}", work / "system"
-            train(arguments.data, store, artifact, arguments.epochs)
-        agreed = compare(store, artifact, arguments.data, arguments.users, work)
+            train(arguments.data / "ml-1m", store, artifact, arguments.epochs)
+        agreed = compare(store, artifact, arguments.data / "ml-1m", arguments.users, work)
         print(f"load average {os.getloadavg()[0]:.2f}")
     raise SystemExit(0 if agreed else 1)
 
