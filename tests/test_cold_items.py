@@ -14,9 +14,10 @@ from zhiyin.core.dataset import Dataset, Holdout, Query
 from zhiyin.core.errors import ConfigError, InputError
 from zhiyin.core.histories import History
 from zhiyin.core.models import Run
+from zhiyin.core.terms import terms
 from zhiyin.dataset.splits import cold_items, hold_out_items, time_split
 from zhiyin.evaluation.ranking import NO_ITEM, View, evaluate_ranking, evaluate_views
-from zhiyin.models.text_neighbours import TextNeighbours, terms
+from zhiyin.models.text_neighbours import TextNeighbours
 from zhiyin.testing.synthetic import DAY, START, dataset_of
 from zhiyin.training.loop import PlainTrainer
 from zhiyin.training.statistics import PlainStatistics
@@ -136,9 +137,9 @@ def test_view_of_unknown_rows_is_refused() -> None:
 
 
 def test_terms_are_words_and_of_chinese_characters_and_pairs() -> None:
-    assert terms("The QUIET\u3000sea_side, 2nd") == ["the", "quiet", "sea", "side", "2nd"]
-    assert terms("安静的film") == ["安", "静", "的", "安静", "静的", "film"]
-    assert terms("Amélie's") == terms("AME\u0301LIE'S")
+    assert terms("The QUIET\u3000sea_side, 2nd", singles=True) == ["the", "quiet", "sea", "side", "2nd"]
+    assert terms("安静的film", singles=True) == ["安", "静", "的", "安静", "静的", "film"]
+    assert terms("Amélie's", singles=True) == terms("AME\u0301LIE'S", singles=True)
 
 
 def test_rare_words_in_common_weigh_more_than_frequent_ones() -> None:

@@ -28,18 +28,11 @@ def prepare_dataset(store: str, settings: PreparationSettings, cache: Path | Non
 
 def _encode(catalog: Catalog, settings: PreparationSettings, cache: Path | None) -> Mapping[str, FloatMatrix]:
     """Encoder name -> vectors, of those encoders that find something to read."""
-    columns = (catalog.title, catalog.description, catalog.categories, catalog.image, catalog.audio)
-    contents = [_content(*row) for row in zip(*columns, strict=True)]
+    columns = (catalog.texts(), catalog.image, catalog.audio)
+    contents = [Content(text=text, image=image, audio=audio) for text, image, audio in zip(*columns, strict=True)]
     encoders = {name: make_encoder(name) for name in settings.encoders}
     return {
         name: encode_cached(encoder, contents, cache)
         for name, encoder in encoders.items()
         if any(getattr(content, modality) for content in contents for modality in encoder.modalities)
     }
-
-
-def _content(
-    title: str | None, description: str | None, categories: tuple[str, ...], image: str | None, audio: str | None
-) -> Content:
-    parts = [part for part in (title, ", ".join(categories), description) if part]
-    return Content(text=". ".join(parts) or None, image=image, audio=audio)

@@ -17,7 +17,6 @@ from zhiyin.dataset.splits import leave_one_out_split, time_split, user_holdout_
 from zhiyin.evaluation.intervals import Interval, bootstrap_intervals
 from zhiyin.evaluation.ranking import RankingResult, evaluate_ranking
 from zhiyin.evaluation.rating import evaluate_ratings
-from zhiyin.models.text_neighbours import texts
 from zhiyin.training.loop import PlainTrainer
 from zhiyin.training.statistics import PlainStatistics
 
@@ -101,7 +100,7 @@ def candidates(data: Dataset) -> tuple[str, ...]:
     unfit = set()
     if not data.content:
         unfit.add("content")
-    if not any(texts(data.catalog)):
+    if not any(data.catalog.texts()):
         unfit.add("text-neighbours")
     if not (data.user_features.names or data.item_features.names):
         unfit.add("features")

@@ -44,7 +44,7 @@ class Words:
         self._encoder = encoder
         self._rows = Vocabulary(catalog.item_id)
         self._eligibility = Eligibility(catalog)
-        texts = item_texts(catalog)
+        texts = catalog.texts()
         self.index = WordIndex(texts, list(catalog.title), item_vectors(catalog, encoder, cache))
 
     def find(
@@ -72,24 +72,13 @@ class Words:
         return rows
 
 
-def item_texts(catalog: Catalog) -> list[str | None]:
-    """Title, categories and description in one, None where an item has none of them."""
-    rows = zip(catalog.title, catalog.categories, catalog.description, strict=True)
-    return [_joined(title, categories, description) for title, categories, description in rows]
-
-
 def item_vectors(catalog: Catalog, encoder: Encoder, cache: Path | None) -> FloatMatrix:
     """(items, dim) of unit length: of an item's whole text and of it without the title, half each.
 
     A title often says little of what an item is about, and leads an encoder astray: on queries that the benchmark's
     bound does not judge, half and half was ahead of either.
     """
-    whole = item_texts(catalog)
-    rows = zip(catalog.categories, catalog.description, whole, strict=True)
-    untitled = [_joined(None, categories, description) or text for categories, description, text in rows]
+    whole = catalog.texts()
+    untitled = [rest or text for rest, text in zip(catalog.texts(titled=False), whole, strict=True)]
     views = [encode_cached(encoder, [Content(text=text) for text in texts], cache) for texts in (whole, untitled)]
     return unit(views[0] + views[1])
-
-
-def _joined(title: str | None, categories: Sequence[str], description: str | None) -> str | None:
-    return ". ".join(part for part in (title, ", ".join(categories), description) if part) or None

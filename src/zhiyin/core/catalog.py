@@ -51,6 +51,12 @@ class Catalog:
     def __len__(self) -> int:
         return len(self.item_id)
 
+    def texts(self, *, titled: bool = True) -> list[str | None]:
+        """What is said of each item in words: title, categories and description, None where there is none of them."""
+        rows = zip(self.title, self.categories, self.description, strict=True)
+        parts = ((title if titled else None, ", ".join(categories), words) for title, categories, words in rows)
+        return [". ".join(filter(None, part)) or None for part in parts]
+
     @classmethod
     def build(
         cls,

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
+from zhiyin.core.arrays import FloatMatrix, IntVector
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.models import Candidates, FitReport, Run, gather
 from zhiyin.core.results import Contributions
 from zhiyin.models.content_reading import vectors_of
-from zhiyin.models.inputs import evidence
+from zhiyin.models.inputs import recent_shares
 from zhiyin.models.stored import ModelConfig, StoredModel
 
 
@@ -61,7 +61,9 @@ class ContentNeighbours(StoredModel):
         """(queries, dim) float64; zeros for a history without positive evidence."""
         vectors = np.zeros((len(queries), self.item_vectors().shape[1]))
         for row, query in enumerate(queries):
-            items, shares = self._shares(query)
+            items, shares = recent_shares(
+                query.history, len(self._vectors), self.config.last, self.config.half_life_days
+            )
             vectors[row] = shares @ self._vectors[items]
         return vectors
 
@@ -76,11 +78,5 @@ class ContentNeighbours(StoredModel):
     def contributions(self, query: Query, items: IntVector) -> Contributions:
         """parts: an event's share in the mean times the cosine of its item with the target."""
         targets = self.item_vectors()[items]
-        sources, shares = self._shares(query)
+        sources, shares = recent_shares(query.history, len(self._vectors), self.config.last, self.config.half_life_days)
         return Contributions(np.zeros(len(items)), targets @ self._vectors[sources].T * shares)
-
-    def _shares(self, query: Query) -> tuple[IntVector, FloatVector]:
-        items, values = evidence(query.history, len(self._vectors), half_life_days=self.config.half_life_days)
-        values[: max(0, len(values) - self.config.last)] = 0.0
-        total = values.sum()
-        return items, values / total if total > 0 else values

@@ -55,6 +55,16 @@ def evidence(
     return items, value * shares * decay(history.timestamps, None, half_life_days)
 
 
+def recent_shares(
+    history: History, n_items: int, last: int, half_life_days: float | None
+) -> tuple[IntVector, FloatVector]:
+    """(n,) item rows and (n,) shares, event by event, of the `last` events in what they say; they add up to 1."""
+    items, values = evidence(history, n_items, half_life_days=half_life_days)
+    values[: max(0, len(values) - last)] = 0.0
+    total = values.sum()
+    return items, values / total if total > 0 else values
+
+
 def query_rows(
     queries: Sequence[Query], n_items: int, *, binary: bool = True, half_life_days: float | None = None
 ) -> Sparse:

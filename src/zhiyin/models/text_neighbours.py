@@ -1,9 +1,6 @@
 """Items whose words are those of what the user liked: content neighbours without a language model."""
 
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,20 +8,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy import sparse
 
-from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
-from zhiyin.core.catalog import Catalog
+from zhiyin.core.arrays import FloatMatrix, IntVector
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.errors import InputError
 from zhiyin.core.models import Candidates, FitReport, Run, gather
 from zhiyin.core.results import Contributions
-from zhiyin.models.inputs import Sparse, evidence
+from zhiyin.core.terms import terms
+from zhiyin.models.inputs import Sparse, recent_shares
 from zhiyin.models.neighbours import norms
 from zhiyin.models.stored import ModelConfig, StoredModel
-
-UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-"""Kana and Chinese characters: scripts that do not set words apart."""
-
-RUNS = re.compile(rf"(?P<unspaced>[{UNSPACED}]+)|[^\W_{UNSPACED}]+")
 
 
 class TextNeighbours(StoredModel):
@@ -56,7 +48,7 @@ class TextNeighbours(StoredModel):
 
     def fit(self, data: Dataset, run: Run) -> FitReport:
         """Reads every item of the catalogue, with events or without. Raises `InputError` where none has any text."""
-        counts = term_counts(texts(data.catalog))
+        counts = term_counts(data.catalog.texts())
         if not counts.nnz:
             raise InputError(f"model {self.name!r} finds no text in the catalogue: add titles or leave the model out")
         share = np.bincount(counts.indices, minlength=counts.shape[1]) / counts.shape[0]
@@ -81,7 +73,9 @@ class TextNeighbours(StoredModel):
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         n_items = int(self.parameters()["shape"][0])
-        parts = [self._shares(query) for query in queries]
+        parts = [
+            recent_shares(query.history, n_items, self.config.last, self.config.half_life_days) for query in queries
+        ]
         indptr = np.cumsum([0, *(len(items) for items, _ in parts)])
         items = np.concatenate([np.zeros(0, np.int64), *(items for items, _ in parts)])
         shares = np.concatenate([np.zeros(0), *(shares for _, shares in parts)])
@@ -90,43 +84,18 @@ class TextNeighbours(StoredModel):
 
     def contributions(self, query: Query, items: IntVector) -> Contributions:
         """parts: an event's share in the mean times the cosine of its item with the target."""
-        self.parameters()
-        sources, shares = self._shares(query)
+        n_items = int(self.parameters()["shape"][0])
+        sources, shares = recent_shares(query.history, n_items, self.config.last, self.config.half_life_days)
         cosines = (self._rows[items] @ self._rows[sources].T).toarray()
         return Contributions(np.zeros(len(items)), cosines * shares)
 
-    def _shares(self, query: Query) -> tuple[IntVector, FloatVector]:
-        n_items = int(self.parameters()["shape"][0])
-        items, values = evidence(query.history, n_items, half_life_days=self.config.half_life_days)
-        values[: max(0, len(values) - self.config.last)] = 0.0
-        total = values.sum()
-        return items, values / total if total > 0 else values
 
-
-def texts(catalog: Catalog) -> list[str]:
-    """What the catalogue says of each item in words; empty where it says nothing."""
-    rows = zip(catalog.title, catalog.categories, catalog.description, strict=True)
-    return [" ".join(filter(None, (title, *categories, words))) for title, categories, words in rows]
-
-
-def terms(text: str) -> list[str]:
-    """Words in lower case; of scripts without spaces, each character and each pair of neighbours."""
-    found = []
-    for run in RUNS.finditer(unicodedata.normalize("NFKC", text).lower()):
-        word = run[0]
-        if run["unspaced"]:
-            found += [*word, *map("".join, pairwise(word))]
-        else:
-            found.append(word)
-    return found
-
-
-def term_counts(documents: Sequence[str]) -> Sparse:
+def term_counts(documents: Sequence[str | None]) -> Sparse:
     """(documents, terms) how often each term occurs; terms in the order of first mention."""
     vocabulary: dict[str, int] = {}
     columns, indptr = [], [0]
     for document in documents:
-        columns += [vocabulary.setdefault(term, len(vocabulary)) for term in terms(document)]
+        columns += [vocabulary.setdefault(term, len(vocabulary)) for term in terms(document or "", singles=True)]
         indptr.append(len(columns))
     counts: Any = sparse.csr_matrix((np.ones(len(columns)), columns, indptr), (len(documents), len(vocabulary)))
     counts.sum_duplicates()

@@ -1,10 +1,7 @@
 """Search by words: what a text means, what an item is called, and examples to be like or unlike."""
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +9,7 @@ from scipy import sparse
 
 from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector, IntVector, TextVector
 from zhiyin.core.errors import InputError
+from zhiyin.core.terms import terms
 from zhiyin.retrieval.languages import PRIOR_ITEMS, LanguageCentre, languages_of
 
 COMMON_DIRECTIONS = 3
@@ -27,9 +25,6 @@ NAME_WEIGHT = 12.0
 """Of a name that is typed whole, in standard deviations of the cosine."""
 
 _K1, _B = 1.2, 0.75
-
-_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_RUNS = re.compile(rf"(?P<unspaced>[{_UNSPACED}]+)|[^\W_{_UNSPACED}]+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +65,7 @@ class TitleTerms:
         columns: list[int] = []
         indptr = [0]
         for title in titles:
-            columns += [self._terms.setdefault(term, len(self._terms)) for term in terms(title or "")]
+            columns += [self._terms.setdefault(term, len(self._terms)) for term in terms(title or "", singles=False)]
             indptr.append(len(columns))
         shape = (len(titles), len(self._terms))
         counts = sparse.csr_matrix((np.ones(len(columns)), columns, indptr), shape)
@@ -87,7 +82,7 @@ class TitleTerms:
     def shares(self, text: str) -> FloatVector:
         """(items,) the sum of the weights that a title has of the query's terms, over the most that it could be: 1 is
         about a title that is the query; a term that no title holds counts as the rarest."""
-        asked = set(terms(text))
+        asked = set(terms(text, singles=False))
         known = [self._terms[term] for term in asked if term in self._terms]
         most = (float(self._rarity[known].sum()) + self._unknown * (len(asked) - len(known))) * (_K1 + 1)
         if not known:
@@ -176,15 +171,6 @@ def blended(found: FloatVector, personal: FloatVector, weight: float, eligible: 
         raise InputError(f"the user's weight is between 0 and 1, not {weight}")
     mixed = (1 - weight) / (RANK_OFFSET + _ranks(found, eligible)) + weight / (RANK_OFFSET + _ranks(personal, eligible))
     return np.where(eligible, mixed, 0.0)
-
-
-def terms(text: str) -> list[str]:
-    """Words in lower case; of scripts without spaces, pairs of neighbouring characters, and a character on its own."""
-    found: list[str] = []
-    for run in _RUNS.finditer(unicodedata.normalize("NFKC", text).lower()):
-        word = run[0]
-        found += map("".join, pairwise(word)) if run["unspaced"] and len(word) > 1 else [word]
-    return found
 
 
 def unit(vectors: FloatMatrix) -> NDArray[np.float32]:
