@@ -21,7 +21,7 @@ from zhiyin.core.errors import InputError, NotFoundError
 from zhiyin.core.events import AHEAD_MS, MAX_ID_LENGTH, Events
 from zhiyin.core.results import Recommendations
 from zhiyin.core.stores import Stores
-from zhiyin.models.neural import NextItemModel
+from zhiyin.models.next_item import NextItemModel
 from zhiyin.retrieval.topn import top_n
 from zhiyin.storage.opening import open_stores
 

@@ -22,7 +22,7 @@ from zhiyin.core.arrays import IntVector
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.models import Outputs, Run
 from zhiyin.core.results import Contributions
-from zhiyin.models.neural import Items, NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
+from zhiyin.models.next_item import Items, NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
 from zhiyin.models.sequences import liked, pad
 
 GAIN = 8.0

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zhiyin.core.arrays import IntMatrix, IntVector
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.models import Outputs, Run
-from zhiyin.models.neural import Items, NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
+from zhiyin.models.next_item import Items, NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
 from zhiyin.models.sequences import pad
 
 IGNORED = -100

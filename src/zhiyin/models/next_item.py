@@ -1,0 +1,231 @@
+"""What the gradient models share that learn what comes next: scores of items by the state a history leaves."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar, cast
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from zhiyin.core.arrays import BoolVector, FloatMatrix, IntVector
+from zhiyin.core.dataset import Dataset, Query
+from zhiyin.core.errors import ConfigError
+from zhiyin.core.events import MISSING_TIME
+from zhiyin.core.histories import Histories
+from zhiyin.core.models import Candidates, Objective, Parameters, Run, gather
+from zhiyin.models.content_reading import ContentReading, vectors_of
+from zhiyin.models.inputs import DAY
+from zhiyin.models.moments import Moments
+from zhiyin.models.neural import ItemNetwork, NeuralConfig, NeuralModel, NeuralTask
+from zhiyin.models.sequences import liked
+
+SCORING_BATCH = 256
+
+CENTRE_STEP = 0.1
+
+ALL_SCORED, SAMPLED = 20_000, 1_000
+
+
+class NextItemConfig(NeuralConfig):
+    """Settings of the models that learn what comes next.
+
+    half_life_days: at which the popularity fades that scores count on; None takes that of the whole period. horizon:
+    the answers to a training question come from that many events after it, None from all of them. pause_days: questions
+    are put where a user came back after that long, as one who is served a first list has, not in the middle of a
+    session; None puts them anywhere, as does a log in which nobody ever came back. questions: at most that many places
+    of a history are asked about in one step, drawn at random. negatives: 0 scores every item in the
+    loss, otherwise that many sampled by popularity and log-Q corrected; None scores all of a catalogue of up to 20,000
+    items, and 1,000 of a larger one. trust: how much of what a history says a score takes, beside the item's base:
+    training is surer of itself than the weeks after it bear out. encoders: whose content vectors items are read by,
+    beside an id of their own; without any, an item without events is as good as unknown. content_dim: to which those
+    vectors are narrowed. id_dropout: share of the items that a training step knows by content alone, so that new ones
+    can be scored.
+    """
+
+    half_life_days: float | None = Field(default=3.0, gt=0)
+    horizon: int | None = Field(default=None, ge=1)
+    pause_days: float | None = Field(default=None, gt=0)
+    questions: int = Field(default=32, ge=1)
+    negatives: int | None = Field(default=None, ge=0)
+    trust: float = Field(default=0.5, gt=0, le=1)
+    encoders: tuple[str, ...] = ()
+    content_dim: int = Field(default=128, ge=1)
+    id_dropout: float = Field(default=0.2, ge=0, le=1)
+
+
+@dataclass(frozen=True)
+class Items:
+    """Items as what may come next. vectors (n, dim), base (n,), known (n,): 1 where an item goes by its id."""
+
+    vectors: Tensor
+    base: Tensor
+    known: Tensor
+
+
+class NextItemNetwork(ItemNetwork, ABC):
+    """score_i = (state - centre) . vector_i + base_i (+ log popularity_i of the moment, of an item known by its id).
+
+    vector_i = id_i + R content_i, and base_i the item's own bias; of an item that is known by content alone, vector_i =
+    R content_i and base_i = newcomer + r . content_i. The centre is the mean of the states asked about, of a batch in
+    training and running otherwise, so that what everybody shares is left to the popularity.
+    """
+
+    def __init__(self, n_items: int, config: NextItemConfig, read: int, gain: float = 1.0) -> None:
+        super().__init__(n_items)
+        self.id_dropout = config.id_dropout
+        self.centre = nn.Buffer(torch.zeros(config.dim))
+        self.moment = nn.Buffer(torch.zeros(n_items))
+        self.known = nn.Buffer(torch.ones(n_items))
+        self.content: ContentReading | None = None
+        if read:
+            self.content = ContentReading(n_items, read, config.content_dim, config.dim, gain)
+
+    @property
+    @abstractmethod
+    def ids(self) -> Tensor:
+        """(n_items, dim) vectors that items have of their own."""
+
+    @abstractmethod
+    def read(self, sequences: Sequence[IntVector], items: Items) -> Tensor:
+        """(n, dim) states after histories of items, oldest first."""
+
+    def items(self) -> Items:
+        """In training, a share of the known items drawn at random goes by content alone."""
+        if self.content is None:
+            return Items(self.ids, self.item_bias, torch.ones_like(self.known))
+        known: Tensor = self.known
+        if self.training:
+            known = known * (torch.rand_like(known) >= self.id_dropout)
+        told, base = self.content()
+        return Items(known[:, None] * self.ids + told, known * self.item_bias + (1 - known) * base, known)
+
+    def scores(self, states: Tensor, moments: Tensor, items: Items) -> Tensor:
+        """(n, n_items) of states (n, dim) when log popularity is `moments` (n, n_items)."""
+        return self.centred(states) @ items.vectors.T + items.base + items.known * moments
+
+    def sampled(self, states: Tensor, rows: Tensor, moments: Tensor, items: Items) -> Tensor:
+        """(n, k) scores of the items `rows` (n, k), whose log popularity is `moments` (n, k)."""
+        products = (self.centred(states)[:, None] * items.vectors[rows]).sum(2)
+        return products + items.base[rows] + items.known[rows] * moments
+
+    def centred(self, states: Tensor) -> Tensor:
+        if not self.training or not len(states):
+            return states - self.centre
+        mean = states.mean(0)
+        self.centre.lerp_(mean.detach(), CENTRE_STEP)
+        return states - mean
+
+
+L = TypeVar("L", bound=NextItemNetwork)
+
+
+class NextItemModel(NeuralModel[L]):
+    """A model whose scores are products of a vector of the history with vectors of items."""
+
+    search: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"half_life_days": 3.0},
+        {"half_life_days": 30.0},
+        {"half_life_days": 3.0, "horizon": 1, "trust": 1.0},
+    )
+
+    @abstractmethod
+    def sized(self, n_items: int, read: int) -> L:
+        """A network over `n_items` items and content vectors of `read` numbers, 0 for none."""
+
+    def build(self, data: Dataset) -> L:
+        """Raises `ConfigError` where the data set has no vectors of an encoder."""
+        if not self.config.encoders:
+            return self.sized(len(data.items), 0)
+        return self.sized(len(data.items), vectors_of(data.content, self.config.encoders, self.name).shape[1])
+
+    def shaped(self, parameters: Parameters) -> L:
+        mean = parameters.get("content.mean")
+        return self.sized(len(parameters["item_bias"]), 0 if mean is None else len(mean))
+
+    def settle(self) -> None:
+        super().settle()
+        network = self.network
+        with torch.inference_mode():
+            self._items = network.items()
+            base = self._items.base + self._items.known * network.moment
+        self._item_vectors: FloatMatrix = self._table(self._items.vectors, base)
+
+    def query_vectors(self, queries: Sequence[Query]) -> FloatMatrix:
+        """(queries, dim + 1) float64: the trusted state of the history, and a one that takes the item's base along."""
+        network = self.network
+        states = [np.zeros((0, self.config.dim))]
+        for start in range(0, len(queries), SCORING_BATCH):
+            asked = queries[start : start + SCORING_BATCH]
+            sequences = [q.history.items[liked(q, self.config.length, network.n_items)] for q in asked]
+            with torch.inference_mode():
+                states.append(network.read(sequences, self._items).numpy())
+        together = self.config.trust * np.concatenate(states)
+        return np.concatenate([together, np.ones((len(together), 1))], axis=1)
+
+    def item_vectors(self) -> FloatMatrix:
+        """(items, dim + 1) float64, the last column the score of an item whatever the history."""
+        return self._item_vectors
+
+    def item_directions(self) -> FloatMatrix:
+        """(items, dim) float64: what tells items apart for people, without how popular they are."""
+        return self._item_vectors[:, :-1]
+
+    def embed_items(self, content: Mapping[str, FloatMatrix]) -> FloatMatrix:
+        """(n, dim + 1) rows as of `item_vectors`, of items that came after training, from their content alone."""
+        reading = self.network.content
+        if reading is None:
+            raise ConfigError(f"{self.name}: trained without content; set `encoders` and train again")
+        told = vectors_of(content, self.config.encoders, self.name)
+        with torch.inference_mode():
+            vectors, base = reading.of(torch.from_numpy(np.asarray(told, np.float64)))
+        return self._table(vectors, base)
+
+    def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
+        return gather(self.query_vectors(queries) @ self.item_vectors().T, candidates)
+
+    def _table(self, vectors: Tensor, base: Tensor) -> FloatMatrix:
+        level = base - self.config.trust * (vectors @ self.network.centre)
+        return cast(FloatMatrix, torch.cat([vectors, level[:, None]], 1).numpy())
+
+
+class NextItemTask(NeuralTask[L]):
+    """The popularity of the moment of each question is given, so that it need not be learned."""
+
+    def __init__(self, model: NextItemModel[L], network: L, data: Dataset, run: Run, least: int) -> None:
+        histories = data.histories.keep(data.histories.weights > 0)
+        super().__init__(model, network, data, run, histories=histories, least=least)
+        negatives = model.config.negatives
+        if negatives is None:
+            negatives = 0 if network.n_items <= ALL_SCORED else SAMPLED
+        self.objective = Objective("cross-entropy", negatives, log_q=negatives > 0)
+        self.moments = Moments.of(histories, len(data.items), data.now, model.config.half_life_days)
+        self.logs = self.tensor(self.moments.logs)
+        self.asked = _askable(histories, model.config.pause_days)
+        with torch.no_grad():
+            network.moment.copy_(torch.from_numpy(self.moments.logs[-1]))
+        if network.content is not None:
+            seen = np.bincount(histories.items, minlength=network.n_items) > 0
+            network.known.copy_(torch.from_numpy(seen))
+            network.content.narrow(vectors_of(data.content, model.config.encoders, model.name))
+
+    def sampled(self, states: Tensor, answers: Tensor, moments: Tensor, negatives: Tensor, items: Items) -> Tensor:
+        """(p, 1 + k) scores of `answers` (p,) and of `negatives` (k,); a negative that is the answer counts nothing."""
+        rows = torch.cat([answers[:, None], negatives.expand(len(answers), -1)], 1)
+        scores = self.module.sampled(states, rows, self.logs[moments[:, None], rows], items)
+        hit = rows == answers[:, None]
+        hit[:, 0] = False
+        return scores.masked_fill(hit, -1e9)
+
+
+def _askable(histories: Histories, pause_days: float | None) -> BoolVector:
+    """(events,) whether a question may be put just before an event."""
+    anywhere = np.ones(len(histories.items), np.bool_)
+    if pause_days is None:
+        return anywhere
+    times = histories.timestamps
+    came_back = np.concatenate([[False], np.diff(times) > DAY * pause_days])[: len(times)]
+    came_back &= (histories.places > 0) & (times != MISSING_TIME) & (np.roll(times, 1) != MISSING_TIME)
+    return came_back if came_back.any() else anywhere
