@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
+from zhiyin.app.serving.found import Finder
 from zhiyin.app.serving.lists import RecommendRequest, list_of
 from zhiyin.app.serving.people import person_of
 from zhiyin.app.serving.recording import EventsRefusedError, Problem, checked_events, checked_id, impressions_of
@@ -11,6 +12,7 @@ from zhiyin.app.serving.similar import similar_to
 from zhiyin.app.serving.state import ServingSlot, ServingState
 from zhiyin.app.serving.views import HistoryEntry, ItemView, number
 from zhiyin.app.system import System
+from zhiyin.app.words import WordsRequest
 from zhiyin.core.events import MISSING_TIME, Events
 from zhiyin.core.results import Recommendations
 from zhiyin.core.stores import AppendReport, Stores
@@ -44,6 +46,7 @@ class Service:
         self.slot = ServingSlot(slot) if isinstance(slot, System) else slot
         self._stores = stores
         self.clock = clock
+        self._finder = Finder()
         self._current()
 
     @property
@@ -143,6 +146,27 @@ class Service:
         """
         state = self._current()
         return similar_to(state, state.row(item_id), n, self.clock())
+
+    def find(
+        self,
+        text: str,
+        user_id: str | None = None,
+        *,
+        like: Sequence[str] = (),
+        unlike: Sequence[str] = (),
+        categories: Sequence[str] = (),
+        n: int = 10,
+    ) -> list[tuple[ItemView, float]]:
+        """Items by words in Chinese or English, with their scores, the best first; not logged as shown.
+
+        user_id: leaves out what they have seen and blends in their own scores. like, unlike: item ids, which are not
+        shown again. categories: only items in one of them; empty means all. Raises `ConfigError` where the system was
+        trained without an encoder of text, `InputError` where nothing is asked for, `NotFoundError` for an unknown
+        item.
+        """
+        state, now = self._current(), self.clock()
+        person = None if user_id is None else person_of(user_id, state.system, self._stores, now)
+        return self._finder.find(state, person, WordsRequest(text, like, unlike, categories, n), now)
 
     def ready(self) -> bool:
         """Whether the store answers and the system can score."""

@@ -1,0 +1,59 @@
+"""Items found by words, over the catalogue as it is served."""
+
+import threading
+from weakref import WeakKeyDictionary
+
+from zhiyin.app.registry import make_encoder
+from zhiyin.app.serving.people import PERSONAL, Person
+from zhiyin.app.serving.state import ServingState
+from zhiyin.app.serving.views import ItemView
+from zhiyin.app.system import System
+from zhiyin.app.words import Words, WordsRequest
+from zhiyin.core.errors import ConfigError
+from zhiyin.core.models import Encoder
+
+
+class Finder:
+    """Searches of one service. Safe to use from several threads where the encoder is.
+
+    The first search over a state encodes its catalogue, while others wait; the vectors go when the state goes.
+    """
+
+    def __init__(self) -> None:
+        self._words: WeakKeyDictionary[ServingState, Words] = WeakKeyDictionary()
+        self._building = threading.Lock()
+
+    def find(
+        self, state: ServingState, person: Person | None, request: WordsRequest, now: int
+    ) -> list[tuple[ItemView, float]]:
+        """At most `request.n` eligible items with their scores, the best first.
+
+        person: whose seen items are left out, and whose own scores count where they have a personal list.
+        Raises `ConfigError` where the system reads no text, otherwise as `Words.find` does.
+        """
+        words = self._words_of(state)
+        if person is None:
+            best = words.find(request, now)
+        else:
+            # A popular list says nothing of the person, so it does not move a search.
+            own = state.system.model.score([person.query])[0] if person.rung == PERSONAL else None
+            best = words.find(request, now, person.seen, own)
+        return [(state.view(int(r)), float(s)) for r, s in zip(best.rows[0], best.scores[0], strict=True) if r >= 0]
+
+    def _words_of(self, state: ServingState) -> Words:
+        with self._building:
+            if state not in self._words:
+                self._words[state] = Words(state.catalog, _text_encoder(state.system))
+            return self._words[state]
+
+
+def _text_encoder(system: System) -> Encoder:
+    """The first encoder of text that the system was trained with."""
+    for name in system.settings.encoders:
+        encoder = make_encoder(name)
+        if "text" in encoder.modalities:
+            return encoder
+    raise ConfigError(
+        f"system {system.manifest.manifest_id} was trained without an encoder of text and cannot search by words; "
+        'set encoders = ["use-multilingual"] under [preparation] and train again'
+    )

@@ -1,0 +1,108 @@
+"""Search by words, as the service and its faces offer it."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from doubles import NOW, MemoryStores, films_stores, films_system
+
+from zhiyin.app.service import ItemView, Service
+from zhiyin.app.system import System
+from zhiyin.core.arrays import FloatMatrix
+from zhiyin.core.catalog import Catalog
+from zhiyin.core.errors import ConfigError, InputError, NotFoundError
+from zhiyin.core.models import Content
+from zhiyin.dataset.settings import PreparationSettings
+from zhiyin.encoders.hashed import HashedNgrams
+
+
+def system_of(*encoders: str) -> System:
+    return replace(films_system(), settings=PreparationSettings(encoders=encoders))
+
+
+@pytest.fixture
+def stores() -> MemoryStores:
+    return films_stores()
+
+
+@pytest.fixture
+def service(stores: MemoryStores) -> Service:
+    return Service(system_of("hashed-ngrams"), stores, clock=lambda: NOW)
+
+
+def ids(found: Sequence[tuple[ItemView, float]]) -> list[str]:
+    return [view.item_id for view, _ in found]
+
+
+@pytest.mark.parametrize(("text", "item_id"), [("Blade Runner", "blade-runner"), ("重庆森林", "chungking")])
+def test_a_name_comes_first_and_scores_fall(service: Service, text: str, item_id: str) -> None:
+    found = service.find(text, n=5)
+    scores = [score for _, score in found]
+    assert ids(found)[0] == item_id
+    assert len(found) == 5
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_filters_availability_and_examples_hold(service: Service) -> None:
+    assert "lost" not in ids(service.find("A Film That Is Lost", n=100))
+    assert set(ids(service.find("film", categories=["Animation"]))) == {"wall-e", "totoro", "spirited-away", "up"}
+    assert not {"up", "moon"} & set(ids(service.find("", like=["up"], unlike=["moon"], n=100)))
+
+
+def test_a_user_is_not_shown_what_they_have_seen(service: Service) -> None:
+    assert ids(service.find("Alien"))[0] == "alien"
+    theirs = ids(service.find("Alien", user_id="ann", n=100))
+    assert not {"alien", "solaris"} & set(theirs)
+    assert "totoro" in theirs
+
+
+def test_a_users_own_scores_move_what_the_words_leave_open(service: Service) -> None:
+    def place(user_id: str, item_id: str) -> int:
+        return ids(service.find("Drama", user_id=user_id, n=100)).index(item_id)
+
+    assert place("ann", "stalker") < place("小明", "stalker")
+    assert place("小明", "before-sunrise") < place("ann", "before-sunrise")
+
+
+def test_an_unknown_user_gets_what_everybody_gets(service: Service) -> None:
+    assert service.find("Moon", user_id="nobody") == service.find("Moon")
+
+
+def test_what_the_shop_says_now_is_searched(service: Service, stores: MemoryStores) -> None:
+    service.find("lighthouse")
+    stores.catalog.upsert(Catalog.build(item_id=["up"], title=["The Lighthouse"]))
+    found = service.find("lighthouse", n=1)
+    assert (found[0][0].item_id, found[0][0].title) == ("up", "The Lighthouse")
+
+
+def test_a_catalogue_is_encoded_once_however_many_ask_at_once(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogues: list[int] = []
+    encode = HashedNgrams.encode
+
+    def counted(self: HashedNgrams, contents: Sequence[Content]) -> FloatMatrix:
+        if len(contents) > 1:
+            catalogues.append(len(contents))
+        return encode(self, contents)
+
+    monkeypatch.setattr(HashedNgrams, "encode", counted)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(service.find, ["Moon"] * 16))
+    once = len(catalogues)
+    service.find("Stalker")
+    assert all(answer == answers[0] for answer in answers)
+    assert (once, len(catalogues)) == (2, 2), "the whole text and the text without the title"
+
+
+def test_a_system_without_an_encoder_says_what_to_do(stores: MemoryStores) -> None:
+    with pytest.raises(ConfigError, match="train again"):
+        Service(system_of(), stores).find("Moon")
+
+
+def test_refusals_name_what_is_wrong(service: Service) -> None:
+    with pytest.raises(InputError, match="nothing is asked for"):
+        service.find(" ")
+    with pytest.raises(NotFoundError, match="'nowhere'"):
+        service.find("Moon", like=["nowhere"])
