@@ -1,9 +1,12 @@
 """Search by words, as the service and its faces offer it."""
 
+import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
+import httpx
 import pytest
 from doubles import NOW, MemoryStores, films_stores, films_system
 
@@ -15,6 +18,7 @@ from zhiyin.core.errors import ConfigError, InputError, NotFoundError
 from zhiyin.core.models import Content
 from zhiyin.dataset.settings import PreparationSettings
 from zhiyin.encoders.hashed import HashedNgrams
+from zhiyin.web.application import create_app
 
 
 def system_of(*encoders: str) -> System:
@@ -33,6 +37,15 @@ def service(stores: MemoryStores) -> Service:
 
 def ids(found: Sequence[tuple[ItemView, float]]) -> list[str]:
     return [view.item_id for view, _ in found]
+
+
+def post(service: Service, **body: Any) -> httpx.Response:
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app=create_app(service))
+        async with httpx.AsyncClient(transport=transport, base_url="http://zhiyin") as client:
+            return await client.post("/api/v1/find", json=body)
+
+    return asyncio.run(ask())
 
 
 @pytest.mark.parametrize(("text", "item_id"), [("Blade Runner", "blade-runner"), ("重庆森林", "chungking")])
@@ -106,3 +119,41 @@ def test_refusals_name_what_is_wrong(service: Service) -> None:
         service.find(" ")
     with pytest.raises(NotFoundError, match="'nowhere'"):
         service.find("Moon", like=["nowhere"])
+
+
+def test_a_client_finds_what_the_service_finds(service: Service) -> None:
+    body = {"text": "Drama", "like": ["moon"], "unlike": ["up"], "categories": ["Drama"], "n": 3}
+    answer = post(service, user_id="ann", **body)
+    expected = service.find("Drama", "ann", like=["moon"], unlike=["up"], categories=["Drama"], n=3)
+    assert answer.status_code == 200
+    lines = answer.json()["items"]
+    assert [(line["item"]["item_id"], line["score"]) for line in lines] == [(v.item_id, s) for v, s in expected]
+    assert post(service, text="重庆森林", n=1).json()["items"][0]["item"]["title"] == "重庆森林 Chungking Express"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("text", ""),
+        ("text", " \n\t"),
+        ("text", "x" * 1001),
+        ("user_id", ""),
+        ("like", ["up"] * 101),
+        ("unlike", "up"),
+        ("categories", ["Drama"] * 21),
+        ("n", 0),
+        ("n", 101),
+        ("words", "Moon"),
+    ],
+)
+def test_a_body_that_cannot_be_used_is_refused_by_field(service: Service, field: str, value: Any) -> None:
+    refused = post(service, **{"text": "Moon", field: value})
+    assert refused.status_code == 422
+    assert [problem["field"].split(".")[0] for problem in refused.json()["problems"]] == [field]
+
+
+def test_a_client_is_told_what_is_missing(service: Service, stores: MemoryStores) -> None:
+    assert post(service, text="Moon", like=["nowhere"]).status_code == 404
+    untaught = post(Service(system_of(), stores), text="Moon")
+    assert untaught.status_code == 503
+    assert "train again" in untaught.json()["error"]

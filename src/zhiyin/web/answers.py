@@ -1,8 +1,19 @@
 """From what the service says to what goes over the wire."""
 
+from collections.abc import Sequence
+
 from zhiyin.app.service import HistoryEntry, ItemView, Service, Shelf
 from zhiyin.core.results import Reason, Recommendations
-from zhiyin.web.schemas import HistoryEntryOut, ItemOut, ReasonOut, RecommendationsOut, RecommendedOut, ShelfOut
+from zhiyin.web.schemas import (
+    FoundListOut,
+    FoundOut,
+    HistoryEntryOut,
+    ItemOut,
+    ReasonOut,
+    RecommendationsOut,
+    RecommendedOut,
+    ShelfOut,
+)
 
 
 def item_out(view: ItemView) -> ItemOut:
@@ -13,6 +24,10 @@ def item_out(view: ItemView) -> ItemOut:
         categories=list(view.categories),
         price=view.price,
     )
+
+
+def found_out(found: Sequence[tuple[ItemView, float]]) -> FoundListOut:
+    return FoundListOut(items=[FoundOut(item=item_out(view), score=score) for view, score in found])
 
 
 def entry_out(entry: HistoryEntry) -> HistoryEntryOut:

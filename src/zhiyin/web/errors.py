@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from zhiyin.app.service import EventsRefusedError, Problem
-from zhiyin.core.errors import InputError, NotFoundError, StoreError
+from zhiyin.core.errors import ConfigError, InputError, NotFoundError, StoreError
 
 
 class RefusalError(Exception):
@@ -46,6 +46,10 @@ def add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(StoreError)
     def store_error(_: Request, error: StoreError) -> Response:
+        return error_answer(503, str(error))
+
+    @app.exception_handler(ConfigError)
+    def config_error(_: Request, error: ConfigError) -> Response:
         return error_answer(503, str(error))
 
     @app.exception_handler(HTTPException)

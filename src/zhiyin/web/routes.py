@@ -8,16 +8,19 @@ from starlette.concurrency import run_in_threadpool
 
 from zhiyin.app.service import RecommendRequest, Service
 from zhiyin.core.events import MAX_ID_LENGTH
-from zhiyin.web.answers import entry_out, item_out, list_out, shelf_out
+from zhiyin.web.answers import entry_out, found_out, item_out, list_out, shelf_out
 from zhiyin.web.bodies import MAX_EVENTS, read_events
 from zhiyin.web.errors import RefusalError
 from zhiyin.web.metrics import Metrics
 from zhiyin.web.schemas import (
+    MAX_LIST,
     CategoriesOut,
     CategoryOut,
     ErrorOut,
     EventIn,
     ExternalId,
+    FindIn,
+    FoundListOut,
     HistoryOut,
     ItemOut,
     ItemsOut,
@@ -31,7 +34,6 @@ from zhiyin.web.schemas import (
     UsersOut,
 )
 
-MAX_LIST = 100
 MAX_LIKED = 100
 
 
@@ -94,6 +96,19 @@ def add_items(app: FastAPI, service: Service) -> None:
         """Items near this one; empty where the model has no notion of nearness."""
         near = service.similar(item_id, n)
         return SimilarListOut(items=[SimilarOut(item=item_out(view), score=score) for view, score in near])
+
+    @app.post("/api/v1/find", responses={400: {"model": ErrorOut, "description": "The body is no text in UTF-8"}})
+    def find(asked: FindIn) -> FoundListOut:
+        """Items by words in Chinese or English, the best first."""
+        found = service.find(
+            asked.text,
+            asked.user_id,
+            like=asked.like,
+            unlike=asked.unlike,
+            categories=asked.categories,
+            n=asked.n,
+        )
+        return found_out(found)
 
     @app.get("/api/categories")
     def categories() -> CategoriesOut:

@@ -10,6 +10,10 @@ LATEST_TIMESTAMP = 253_402_300_799_999
 """The end of the year 9999, beyond which a time in milliseconds is surely a mistake of units."""
 
 
+MAX_LIST = 100
+MAX_EXAMPLES = 100
+
+
 class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -37,6 +41,20 @@ class EventIn(Strict):
     event_id: ExternalId | None = None
     recommendation_id: ExternalId | None = None
     position: Annotated[int, Field(ge=1, le=1_000_000), Whole] | None = None
+
+
+class FindIn(Strict):
+    """What is looked for, in words. like, unlike: items as examples, which are not shown again.
+
+    user_id: whose seen items are left out, and whose taste counts.
+    """
+
+    text: str = Field(max_length=1000, pattern=r"[^\s\x00-\x1f\x7f-\x9f]")
+    user_id: ExternalId | None = None
+    like: list[ExternalId] = Field(default=[], max_length=MAX_EXAMPLES)
+    unlike: list[ExternalId] = Field(default=[], max_length=MAX_EXAMPLES)
+    categories: list[str] = Field(default=[], max_length=20)
+    n: Annotated[int, Field(ge=1, le=MAX_LIST), Whole] = 10
 
 
 class ProblemOut(Strict):
@@ -147,6 +165,15 @@ class SimilarOut(Strict):
 
 class SimilarListOut(Strict):
     items: list[SimilarOut]
+
+
+class FoundOut(Strict):
+    item: ItemOut
+    score: float
+
+
+class FoundListOut(Strict):
+    items: list[FoundOut]
 
 
 class StateOut(Strict):
