@@ -1,17 +1,22 @@
 """Search by words, as the service and its faces offer it."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from doubles import NOW, MemoryStores, films_stores, films_system
+from doubles import FILMS, NOW, MemoryStores, films_stores, films_system
+from typer.testing import CliRunner
 
+import zhiyin
 from zhiyin.app.service import ItemView, Service
 from zhiyin.app.system import System
+from zhiyin.cli import application
 from zhiyin.core.arrays import FloatMatrix
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.errors import ConfigError, InputError, NotFoundError
@@ -157,3 +162,35 @@ def test_a_client_is_told_what_is_missing(service: Service, stores: MemoryStores
     untaught = post(Service(system_of(), stores), text="Moon")
     assert untaught.status_code == 503
     assert "train again" in untaught.json()["error"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    folder = tmp_path_factory.mktemp("found")
+    lines = [f"u{user},{FILMS[(user + step) % 14][0]},{NOW + step}" for user in range(20) for step in range(6)]
+    (folder / "events.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(lines), "utf-8")
+    titles = [f'{item_id},"{title}"' for item_id, title, _ in FILMS[:-1]]
+    (folder / "films.csv").write_text("item_id,title\n" + "\n".join([*titles, "tag,[red] Balloon"]), "utf-8")
+    store, out = f"sqlite:///{folder / 'events.db'}", folder / "system"
+    zhiyin.ingest(folder / "events.csv", store=store, catalogue=folder / "films.csv")
+    preparation = PreparationSettings(encoders=("hashed-ngrams",))
+    zhiyin.train(store=store, out=out, model="popularity", preparation=preparation)
+    return store, out
+
+
+def test_a_published_system_finds_by_words_in_python_and_in_a_shell(trained: tuple[str, Path]) -> None:
+    store, out = trained
+    with zhiyin.load(out, store=store) as recommender:
+        found = recommender.find("重庆森林", "u1", n=3)
+    words = ["find", "重庆森林", "--store", store, "--artifact", str(out), "--user", "u1", "-k", "3", "--json"]
+    told = CliRunner().invoke(application, words)
+    assert told.exit_code == 0, told.output
+    assert ids(found)[0] == "chungking"
+    assert [(line["item_id"], line["score"]) for line in json.loads(told.stdout)] == [(v.item_id, s) for v, s in found]
+
+
+def test_a_shell_shows_titles_as_they_are(trained: tuple[str, Path]) -> None:
+    store, out = trained
+    told = CliRunner().invoke(application, ["find", "balloon", "--store", store, "--artifact", str(out), "-k", "1"])
+    assert told.exit_code == 0, told.output
+    assert "[red] Balloon" in told.stdout

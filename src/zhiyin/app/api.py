@@ -11,7 +11,7 @@ from zhiyin.app.evaluate import evaluate as _evaluate
 from zhiyin.app.ingest import IngestReport, IngestRequest
 from zhiyin.app.ingest import ingest as _ingest
 from zhiyin.app.serve import open_service
-from zhiyin.app.service import RecommendRequest, Service
+from zhiyin.app.service import ItemView, RecommendRequest, Service
 from zhiyin.app.train import TrainReport, TrainRequest
 from zhiyin.app.train import train as _train
 from zhiyin.core.results import Recommendations
@@ -60,6 +60,19 @@ class Recommender:
     ) -> Recommendations:
         """The list of one user, logged as shown; the arguments are the fields of `RecommendRequest`."""
         return self.service.recommend(RecommendRequest(user_id, n, categories, keep_seen, items))
+
+    def find(
+        self,
+        text: str,
+        user_id: str | None = None,
+        *,
+        like: Sequence[str] = (),
+        unlike: Sequence[str] = (),
+        categories: Sequence[str] = (),
+        n: int = 10,
+    ) -> list[tuple[ItemView, float]]:
+        """Items by words in Chinese or English, with their scores; the arguments are those of `Service.find`."""
+        return self.service.find(text, user_id, like=like, unlike=unlike, categories=categories, n=n)
 
     def close(self) -> None:
         self.service.close()
