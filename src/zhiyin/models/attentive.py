@@ -22,7 +22,7 @@ from zhiyin.core.arrays import IntVector
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.models import Outputs, Run
 from zhiyin.core.results import Contributions
-from zhiyin.models.next_item import Items, NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
+from zhiyin.models.next_item import NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
 from zhiyin.models.sequences import liked, pad
 
 GAIN = 8.0
@@ -61,30 +61,30 @@ class Network(NextItemNetwork):
     def ids(self) -> Tensor:
         return self.targets.weight
 
-    def evidence(self) -> Tensor:
+    def evidence(self, vectors: Tensor) -> Tensor:
         """(n_items + 1, dim) value vectors: of an item that training never met, what its content tells."""
         if self.content is None:
             return self.values.weight
         own = torch.cat([self.known, self.known.new_zeros(1)])[:, None] * self.values.weight
         return own + F.pad(self.told(self.content.narrowed), (0, 0, 0, 1))
 
-    def attention(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def attention(self, rows: Tensor, evidence: Tensor) -> tuple[Tensor, Tensor]:
         """Weights (n, length) and value vectors (n, length, dim) of histories `rows` (n, length), latest first."""
         known = (rows < self.n_items).to(self.item_bias.dtype)
-        values = F.embedding(rows, self.evidence()) * known[..., None]
+        values = F.embedding(rows, evidence) * known[..., None]
         user = values.sum(1) / known.sum(1, keepdim=True).clamp(min=1)
         logits = (self.keys(rows) * user[:, None]).sum(2) + self.age_bias[: rows.shape[1]]
         nothing = logits.new_zeros(len(rows), 1)
         weights = torch.softmax(torch.cat([logits.masked_fill(known == 0, -1e9), nothing], 1), dim=1)
         return weights[:, :-1], values
 
-    def forward(self, rows: Tensor) -> Tensor:
+    def forward(self, rows: Tensor, evidence: Tensor) -> Tensor:
         """(n, dim): what each history says, zeros where it is empty."""
-        weights, values = self.attention(rows)
+        weights, values = self.attention(rows, evidence)
         return cast(Tensor, self.drop((weights[..., None] * values).sum(1)))
 
-    def read(self, sequences: Sequence[IntVector], items: Items) -> Tensor:
-        return self.forward(latest_first(sequences, self.n_items))
+    def read(self, sequences: Sequence[IntVector], evidence: Tensor) -> Tensor:
+        return self.forward(latest_first(sequences, self.n_items), evidence)
 
 
 class Task(NextItemTask[Network]):
@@ -124,7 +124,8 @@ class Task(NextItemTask[Network]):
 
     def outputs(self, batch: tuple[Tensor, ...], negatives: Tensor | None) -> Outputs:
         rows, owner, moments, answers, question = batch
-        states, items = self.module(rows), self.module.items()
+        items = self.module.items()
+        states = self.module(rows, items.evidence)
         if negatives is None:
             scores = self.module.scores(states, self.logs[moments], items)
             alike = 1.0 / torch.bincount(question, minlength=len(rows))[question].to(scores.dtype)
@@ -154,7 +155,8 @@ class Attentive(NextItemModel[Network]):
         read = liked(query, self.config.length, network.n_items)
         if len(read):
             with torch.inference_mode():
-                weights, values = network.attention(latest_first([query.history.items[read]], network.n_items))
+                rows = latest_first([query.history.items[read]], network.n_items)
+                weights, values = network.attention(rows, self._items.evidence)
             shares = self.config.trust * (weights[0, :, None] * values[0]).numpy()
             parts[:, read[::-1]] = self.item_directions()[items] @ shares.T
         return Contributions(self.item_vectors()[items, -1], parts)

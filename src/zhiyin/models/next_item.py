@@ -58,11 +58,15 @@ class NextItemConfig(NeuralConfig):
 
 @dataclass(frozen=True)
 class Items:
-    """Items as what may come next. vectors (n, dim), base (n,), known (n,): 1 where an item goes by its id."""
+    """Items as what may come next. vectors (n, dim), base (n,), known (n,): 1 where an item goes by its id.
+
+    evidence: (rows, dim) the same items, and the rows of the network behind them, as what a history holds.
+    """
 
     vectors: Tensor
     base: Tensor
     known: Tensor
+    evidence: Tensor
 
 
 class NextItemNetwork(ItemNetwork, ABC):
@@ -89,18 +93,23 @@ class NextItemNetwork(ItemNetwork, ABC):
         """(n_items, dim) vectors that items have of their own."""
 
     @abstractmethod
-    def read(self, sequences: Sequence[IntVector], items: Items) -> Tensor:
+    def evidence(self, vectors: Tensor) -> Tensor:
+        """(rows, dim) what the rows of a history say, where the items are `vectors` (n_items, dim)."""
+
+    @abstractmethod
+    def read(self, sequences: Sequence[IntVector], evidence: Tensor) -> Tensor:
         """(n, dim) states after histories of items, oldest first."""
 
     def items(self) -> Items:
         """In training, a share of the known items drawn at random goes by content alone."""
-        if self.content is None:
-            return Items(self.ids, self.item_bias, torch.ones_like(self.known))
         known: Tensor = self.known
+        if self.content is None:
+            return Items(self.ids, self.item_bias, known, self.evidence(self.ids))
         if self.training:
             known = known * (torch.rand_like(known) >= self.id_dropout)
         told, base = self.content()
-        return Items(known[:, None] * self.ids + told, known * self.item_bias + (1 - known) * base, known)
+        vectors = known[:, None] * self.ids + told
+        return Items(vectors, known * self.item_bias + (1 - known) * base, known, self.evidence(vectors))
 
     def scores(self, states: Tensor, moments: Tensor, items: Items) -> Tensor:
         """(n, n_items) of states (n, dim) when log popularity is `moments` (n, n_items)."""
@@ -161,7 +170,7 @@ class NextItemModel(NeuralModel[L]):
             asked = queries[start : start + SCORING_BATCH]
             sequences = [q.history.items[liked(q, self.config.length, network.n_items)] for q in asked]
             with torch.inference_mode():
-                states.append(network.read(sequences, self._items).numpy())
+                states.append(network.read(sequences, self._items.evidence).numpy())
         together = self.config.trust * np.concatenate(states)
         return np.concatenate([together, np.ones((len(together), 1))], axis=1)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zhiyin.core.arrays import IntMatrix, IntVector
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.models import Outputs, Run
-from zhiyin.models.next_item import Items, NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
+from zhiyin.models.next_item import NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
 from zhiyin.models.sequences import pad
 
 IGNORED = -100
@@ -69,20 +69,26 @@ class Network(NextItemNetwork):
     def ids(self) -> Tensor:
         return self.table.weight[: self.n_items]
 
-    def forward(self, rows: Tensor, items: Items) -> Tensor:
+    def evidence(self, vectors: Tensor) -> Tensor:
+        if self.content is None:
+            return self.table.weight
+        return torch.cat([vectors, self.table.weight[self.n_items :]])
+
+    def forward(self, rows: Tensor, evidence: Tensor) -> Tensor:
         """(n, length, dim) states after each position of `rows` (n, length)."""
         places = torch.arange(rows.shape[1], device=rows.device)
-        table = torch.cat([items.vectors, self.table.weight[self.n_items :]])
-        states = self.drop(F.embedding(rows, table) + self.positions(places))
+        states = self.drop(F.embedding(rows, evidence) + self.positions(places))
         for block in self.blocks:
             states = block(states)
         return cast(Tensor, self.norm(states))
 
-    def read(self, sequences: Sequence[IntVector], items: Items) -> Tensor:
+    def read(self, sequences: Sequence[IntVector], evidence: Tensor) -> Tensor:
         # With the row that starts a history, the latest place that training asked about is the last of the table.
         sequences = [sequence[max(0, len(sequence) + 1 - self.positions.num_embeddings) :] for sequence in sequences]
         rows = torch.from_numpy(begun(sequences, self.n_items))
-        return cast(Tensor, self(rows, items)[torch.arange(len(sequences)), torch.tensor([len(s) for s in sequences])])
+        return cast(
+            Tensor, self(rows, evidence)[torch.arange(len(sequences)), torch.tensor([len(s) for s in sequences])]
+        )
 
 
 class Task(NextItemTask[Network]):
@@ -106,7 +112,7 @@ class Task(NextItemTask[Network]):
         inputs, targets, moments = batch
         asked = targets != IGNORED
         items = self.module.items()
-        states, target, moment = self.module(inputs, items)[asked], targets[asked], moments[asked]
+        states, target, moment = self.module(inputs, items.evidence)[asked], targets[asked], moments[asked]
         owner = asked.nonzero()[:, 0]
         if negatives is None:
             return Outputs(self.module.scores(states, self.logs[moment], items), target, owner)
