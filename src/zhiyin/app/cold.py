@@ -13,7 +13,7 @@ from zhiyin.app.selection import WATCHED, Goal, Selection, Trial, best_trial
 from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.dataset import Dataset, Query, Split
 from zhiyin.core.errors import InputError
-from zhiyin.core.models import Candidates, FitReport, Model, Progress, Run, Silent, TunableModel, gather
+from zhiyin.core.models import Candidates, FitReport, Model, Progress, Run, Silent, gather
 from zhiyin.dataset.splits import cold_items, hold_out_items, time_split
 from zhiyin.evaluation.intervals import Interval, PairedTest, bootstrap_intervals, paired_test
 from zhiyin.evaluation.ranking import View, evaluate_views, mean_defined
@@ -211,24 +211,17 @@ def _part(data: Dataset, protocol: str, seed: int, later: IntVector) -> ColdPart
 
 def _tested(spec: str, validation: ColdPart, tests: Sequence[tuple[int, ColdPart]], request: ColdRequest) -> _Tested:
     began = time.perf_counter()
-    selection = Selection(request.seeds[0], progress=request.progress, goal=ColdAndWarm(validation))
+    name, given = _settings(spec)
+    fixed = {**request.settings.get(name, {}), **given}
+    selection = Selection(request.seeds[0], fixed=fixed, progress=request.progress, goal=ColdAndWarm(validation))
     request.announce(f"{spec}, choosing settings")
-    trial = _chosen(spec, validation.split, selection, request)
+    trial = best_trial(name, validation.split, selection)
     figures = []
     for seed, part in tests:
         request.announce(f"{spec}, test with seed {seed}")
         model = _fitted(make_model(trial.model, trial.config), part, replace(selection, seed=seed))
         figures.append(part.figures(model))
     return _Tested(trial, _pooled(figures), time.perf_counter() - began)
-
-
-def _chosen(spec: str, split: Split, selection: Selection, request: ColdRequest) -> Trial:
-    name, given = _settings(spec)
-    given = {**request.settings.get(name, {}), **given}
-    model = make_model(name, given)
-    overrides: Sequence[Mapping[str, Any]] = model.search if isinstance(model, TunableModel) else ({},)
-    trials = [best_trial(name, split, replace(selection, settings={**each, **given})) for each in overrides]
-    return max(trials, key=lambda trial: trial.validation)
 
 
 def _fitted(model: Model, part: ColdPart, selection: Selection) -> Model:

@@ -67,7 +67,7 @@ def rating_model(model: Model) -> RatingModel:
 
 @dataclass(frozen=True)
 class Selection:
-    """settings: over a model's defaults; where there are none, its own alternatives are tried.
+    """settings: over a model's defaults; where there are none, its own alternatives are tried. fixed: over those, too.
 
     checkpoints: folder in which an interrupted training finds its place again.
     """
@@ -77,6 +77,7 @@ class Selection:
     progress: Progress = field(default_factory=Silent)
     checkpoints: Path | None = None
     goal: Goal = field(default_factory=Ranking)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
 
     def run(self) -> Run:
         """What surrounds a fit that validates nothing."""
@@ -131,10 +132,11 @@ def validation_split(data: Dataset, protocol: str, seed: int) -> Split:
 def best_trial(name: str, split: Split, selection: Selection) -> Trial:
     """The model's best settings on the split's hold-out, each tried over `selection.settings`."""
     overrides: Sequence[Mapping[str, Any]] = ({},)
-    model = make_model(name, selection.settings)
+    model = make_model(name, {**selection.settings, **selection.fixed})
     if not selection.settings and isinstance(model, TunableModel):
         overrides = model.search
-    trials = [_try(name, {**selection.settings, **override}, split, selection) for override in overrides]
+    settings = [{**selection.settings, **override, **selection.fixed} for override in overrides]
+    trials = [_try(name, each, split, selection) for each in settings]
     return max(trials, key=lambda trial: trial.validation)
 
 
