@@ -45,11 +45,8 @@ def add_errors(app: FastAPI) -> None:
         return error_answer(404, str(error))
 
     @app.exception_handler(StoreError)
-    def store_error(_: Request, error: StoreError) -> Response:
-        return error_answer(503, str(error))
-
     @app.exception_handler(ConfigError)
-    def config_error(_: Request, error: ConfigError) -> Response:
+    def unable(_: Request, error: StoreError | ConfigError) -> Response:
         return error_answer(503, str(error))
 
     @app.exception_handler(HTTPException)
