@@ -2,12 +2,29 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from itertools import pairwise
 
-UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-"""Kana and Chinese characters."""
+KANA = "\u3040-\u30ff"
+HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+UNSPACED = KANA + HAN
+"""Scripts that do not set words apart, as ranges of characters."""
 
 RUNS = re.compile(rf"(?P<unspaced>[{UNSPACED}]+)|[^\W_{UNSPACED}]+")
+
+
+def counted(documents: Sequence[str | None], *, singles: bool) -> tuple[dict[str, int], list[int], list[int]]:
+    """Columns of terms in the order of first mention, and the `terms` of each document as columns and row starts.
+
+    A term that occurs again stands there again.
+    """
+    vocabulary: dict[str, int] = {}
+    columns: list[int] = []
+    starts = [0]
+    for document in documents:
+        columns += [vocabulary.setdefault(term, len(vocabulary)) for term in terms(document or "", singles=singles)]
+        starts.append(len(columns))
+    return vocabulary, columns, starts
 
 
 def terms(text: str, *, singles: bool) -> list[str]:

@@ -13,7 +13,7 @@ from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.errors import InputError
 from zhiyin.core.models import Candidates, FitReport, Run, gather
 from zhiyin.core.results import Contributions
-from zhiyin.core.terms import terms
+from zhiyin.core.terms import counted
 from zhiyin.models.inputs import Sparse, recent_shares
 from zhiyin.models.neighbours import norms
 from zhiyin.models.stored import ModelConfig, StoredModel
@@ -92,11 +92,7 @@ class TextNeighbours(StoredModel):
 
 def term_counts(documents: Sequence[str | None]) -> Sparse:
     """(documents, terms) how often each term occurs; terms in the order of first mention."""
-    vocabulary: dict[str, int] = {}
-    columns, indptr = [], [0]
-    for document in documents:
-        columns += [vocabulary.setdefault(term, len(vocabulary)) for term in terms(document or "", singles=True)]
-        indptr.append(len(columns))
-    counts: Any = sparse.csr_matrix((np.ones(len(columns)), columns, indptr), (len(documents), len(vocabulary)))
+    vocabulary, columns, starts = counted(documents, singles=True)
+    counts: Any = sparse.csr_matrix((np.ones(len(columns)), columns, starts), (len(documents), len(vocabulary)))
     counts.sum_duplicates()
     return counts

@@ -13,6 +13,7 @@ import numpy as np
 from zhiyin.core.arrays import BoolVector, FloatMatrix, IntMatrix, TextVector
 from zhiyin.core.errors import InputError
 from zhiyin.core.events import text as text_vector
+from zhiyin.core.terms import HAN, KANA, UNSPACED
 from zhiyin.core.vocabulary import UNKNOWN
 
 CHINESE = "zh"
@@ -21,9 +22,9 @@ OTHER = "other"
 PRIOR_ITEMS = 100
 """Items of the whole catalogue that count as much as a language's own: the mean of a handful is mostly its items."""
 
-_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
-_KANA = re.compile(r"[\u3040-\u30ff]")
-_WORD = re.compile(r"[^\W\d_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
+_HAN = re.compile(f"[{HAN}]")
+_KANA = re.compile(f"[{KANA}]")
+_WORD = re.compile(rf"[^\W\d_{UNSPACED}]+")
 
 _KANA_SHARE = 0.1
 

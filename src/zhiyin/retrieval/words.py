@@ -9,7 +9,7 @@ from scipy import sparse
 
 from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector, IntVector, TextVector
 from zhiyin.core.errors import InputError
-from zhiyin.core.terms import terms
+from zhiyin.core.terms import counted, terms
 from zhiyin.retrieval.languages import PRIOR_ITEMS, LanguageCentre, languages_of
 
 COMMON_DIRECTIONS = 3
@@ -61,19 +61,14 @@ class TitleTerms:
     """
 
     def __init__(self, titles: Sequence[str | None]) -> None:
-        self._terms: dict[str, int] = {}
-        columns: list[int] = []
-        indptr = [0]
-        for title in titles:
-            columns += [self._terms.setdefault(term, len(self._terms)) for term in terms(title or "", singles=False)]
-            indptr.append(len(columns))
+        self._terms, columns, starts = counted(titles, singles=False)
         shape = (len(titles), len(self._terms))
-        counts = sparse.csr_matrix((np.ones(len(columns)), columns, indptr), shape)
+        counts = sparse.csr_matrix((np.ones(len(columns)), columns, starts), shape)
         counts.sum_duplicates()
         held = np.bincount(counts.indices, minlength=shape[1])
         self._rarity = np.log1p((shape[0] - held + 0.5) / (held + 0.5))
         self._unknown = float(np.log1p((shape[0] + 0.5) / 0.5))
-        lengths = np.diff(np.asarray(indptr))
+        lengths = np.diff(np.asarray(starts))
         relative = lengths / max(lengths.mean() if len(lengths) else 0.0, 1e-12)
         damping = np.repeat(_K1 * (1 - _B + _B * relative), np.diff(counts.indptr))
         counts.data = self._rarity[counts.indices] * counts.data * (_K1 + 1) / (counts.data + damping)
