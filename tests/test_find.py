@@ -14,7 +14,7 @@ from doubles import FILMS, NOW, MemoryStores, films_stores, films_system
 from typer.testing import CliRunner
 
 import zhiyin
-from zhiyin.app.service import ItemView, Service
+from zhiyin.app.service import ItemView, Service, WordsRequest
 from zhiyin.app.system import System
 from zhiyin.cli import application
 from zhiyin.core.arrays import FloatMatrix
@@ -55,7 +55,7 @@ def post(service: Service, **body: Any) -> httpx.Response:
 
 @pytest.mark.parametrize(("text", "item_id"), [("Blade Runner", "blade-runner"), ("重庆森林", "chungking")])
 def test_a_name_comes_first_and_scores_fall(service: Service, text: str, item_id: str) -> None:
-    found = service.find(text, n=5)
+    found = service.find(WordsRequest(text, n=5))
     scores = [score for _, score in found]
     assert ids(found)[0] == item_id
     assert len(found) == 5
@@ -63,34 +63,39 @@ def test_a_name_comes_first_and_scores_fall(service: Service, text: str, item_id
 
 
 def test_filters_availability_and_examples_hold(service: Service) -> None:
-    assert "lost" not in ids(service.find("A Film That Is Lost", n=100))
-    assert set(ids(service.find("film", categories=["Animation"]))) == {"wall-e", "totoro", "spirited-away", "up"}
-    assert not {"up", "moon"} & set(ids(service.find("", like=["up"], unlike=["moon"], n=100)))
+    assert "lost" not in ids(service.find(WordsRequest("A Film That Is Lost", n=100)))
+    assert set(ids(service.find(WordsRequest("film", categories=["Animation"])))) == {
+        "wall-e",
+        "totoro",
+        "spirited-away",
+        "up",
+    }
+    assert not {"up", "moon"} & set(ids(service.find(WordsRequest("", like=["up"], unlike=["moon"], n=100))))
 
 
 def test_a_user_is_not_shown_what_they_have_seen(service: Service) -> None:
-    assert ids(service.find("Alien"))[0] == "alien"
-    theirs = ids(service.find("Alien", user_id="ann", n=100))
+    assert ids(service.find(WordsRequest("Alien")))[0] == "alien"
+    theirs = ids(service.find(WordsRequest("Alien", n=100), "ann"))
     assert not {"alien", "solaris"} & set(theirs)
     assert "totoro" in theirs
 
 
 def test_a_users_own_scores_move_what_the_words_leave_open(service: Service) -> None:
     def place(user_id: str, item_id: str) -> int:
-        return ids(service.find("Drama", user_id=user_id, n=100)).index(item_id)
+        return ids(service.find(WordsRequest("Drama", n=100), user_id)).index(item_id)
 
     assert place("ann", "stalker") < place("小明", "stalker")
     assert place("小明", "before-sunrise") < place("ann", "before-sunrise")
 
 
 def test_an_unknown_user_gets_what_everybody_gets(service: Service) -> None:
-    assert service.find("Moon", user_id="nobody") == service.find("Moon")
+    assert service.find(WordsRequest("Moon"), "nobody") == service.find(WordsRequest("Moon"))
 
 
 def test_what_the_shop_says_now_is_searched(service: Service, stores: MemoryStores) -> None:
-    service.find("lighthouse")
+    service.find(WordsRequest("lighthouse"))
     stores.catalog.upsert(Catalog.build(item_id=["up"], title=["The Lighthouse"]))
-    found = service.find("lighthouse", n=1)
+    found = service.find(WordsRequest("lighthouse", n=1))
     assert (found[0][0].item_id, found[0][0].title) == ("up", "The Lighthouse")
 
 
@@ -107,29 +112,29 @@ def test_a_catalogue_is_encoded_once_however_many_ask_at_once(
 
     monkeypatch.setattr(HashedNgrams, "encode", counted)
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(service.find, ["Moon"] * 16))
+        answers = list(pool.map(service.find, [WordsRequest("Moon")] * 16))
     once = len(catalogues)
-    service.find("Stalker")
+    service.find(WordsRequest("Stalker"))
     assert all(answer == answers[0] for answer in answers)
     assert (once, len(catalogues)) == (2, 2), "the whole text and the text without the title"
 
 
 def test_a_system_without_an_encoder_says_what_to_do(stores: MemoryStores) -> None:
     with pytest.raises(ConfigError, match="train again"):
-        Service(system_of(), stores).find("Moon")
+        Service(system_of(), stores).find(WordsRequest("Moon"))
 
 
 def test_refusals_name_what_is_wrong(service: Service) -> None:
     with pytest.raises(InputError, match="nothing is asked for"):
-        service.find(" ")
+        service.find(WordsRequest(" "))
     with pytest.raises(NotFoundError, match="'nowhere'"):
-        service.find("Moon", like=["nowhere"])
+        service.find(WordsRequest("Moon", like=["nowhere"]))
 
 
 def test_a_client_finds_what_the_service_finds(service: Service) -> None:
     body = {"text": "Drama", "like": ["moon"], "unlike": ["up"], "categories": ["Drama"], "n": 3}
     answer = post(service, user_id="ann", **body)
-    expected = service.find("Drama", "ann", like=["moon"], unlike=["up"], categories=["Drama"], n=3)
+    expected = service.find(WordsRequest("Drama", ["moon"], ["up"], ["Drama"], 3), "ann")
     assert answer.status_code == 200
     lines = answer.json()["items"]
     assert [(line["item"]["item_id"], line["score"]) for line in lines] == [(v.item_id, s) for v, s in expected]

@@ -11,7 +11,7 @@ from zhiyin.app.evaluate import evaluate as _evaluate
 from zhiyin.app.ingest import IngestReport, IngestRequest
 from zhiyin.app.ingest import ingest as _ingest
 from zhiyin.app.serve import open_service
-from zhiyin.app.service import ItemView, RecommendRequest, Service
+from zhiyin.app.service import ItemView, RecommendRequest, Service, WordsRequest
 from zhiyin.app.train import TrainReport, TrainRequest
 from zhiyin.app.train import train as _train
 from zhiyin.core.results import Recommendations
@@ -71,8 +71,8 @@ class Recommender:
         categories: Sequence[str] = (),
         n: int = 10,
     ) -> list[tuple[ItemView, float]]:
-        """Items by words in Chinese or English, with their scores; the arguments are those of `Service.find`."""
-        return self.service.find(text, user_id, like=like, unlike=unlike, categories=categories, n=n)
+        """Items by words in Chinese or English, with their scores; the arguments are the fields of `WordsRequest`."""
+        return self.service.find(WordsRequest(text, like, unlike, categories, n), user_id)
 
     def close(self) -> None:
         self.service.close()

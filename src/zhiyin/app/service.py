@@ -28,6 +28,7 @@ __all__ = [
     "ServingState",
     "Shelf",
     "Shelves",
+    "WordsRequest",
     "now_ms",
 ]
 
@@ -147,26 +148,16 @@ class Service:
         state = self._current()
         return similar_to(state, state.row(item_id), n, self.clock())
 
-    def find(
-        self,
-        text: str,
-        user_id: str | None = None,
-        *,
-        like: Sequence[str] = (),
-        unlike: Sequence[str] = (),
-        categories: Sequence[str] = (),
-        n: int = 10,
-    ) -> list[tuple[ItemView, float]]:
+    def find(self, request: WordsRequest, user_id: str | None = None) -> list[tuple[ItemView, float]]:
         """Items by words in Chinese or English, with their scores, the best first; not logged as shown.
 
-        user_id: leaves out what they have seen and blends in their own scores. like, unlike: item ids, which are not
-        shown again. categories: only items in one of them; empty means all. Raises `ConfigError` where the system was
-        trained without an encoder of text, `InputError` where nothing is asked for, `NotFoundError` for an unknown
+        user_id: leaves out what they have seen and blends in their own scores. Raises `ConfigError` where the system
+        was trained without an encoder of text, `InputError` where nothing is asked for, `NotFoundError` for an unknown
         item.
         """
         state, now = self._current(), self.clock()
         person = None if user_id is None else person_of(user_id, state.system, self._stores, now)
-        return self._finder.find(state, person, WordsRequest(text, like, unlike, categories, n), now)
+        return self._finder.find(state, person, request, now)
 
     def ready(self) -> bool:
         """Whether the store answers and the system can score."""

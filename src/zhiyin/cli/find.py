@@ -22,9 +22,10 @@ def find(
 ) -> None:
     """Items by words."""
     from zhiyin.app.serve import open_service  # noqa: PLC0415  keeps torch out of the other commands
+    from zhiyin.app.service import WordsRequest  # noqa: PLC0415
 
     with closing(open_service(store, artifact)) as service:
-        found = service.find(text, user, n=k)
+        found = service.find(WordsRequest(text, n=k), user)
     if as_json:
         lines = [{"rank": rank, "score": score, **asdict(item)} for rank, (item, score) in enumerate(found, start=1)]
         typer.echo(json.dumps(lines, ensure_ascii=False))

@@ -6,7 +6,7 @@ from fastapi import FastAPI, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
-from zhiyin.app.service import RecommendRequest, Service
+from zhiyin.app.service import RecommendRequest, Service, WordsRequest
 from zhiyin.core.events import MAX_ID_LENGTH
 from zhiyin.web.answers import entry_out, found_out, item_out, list_out, shelf_out
 from zhiyin.web.bodies import MAX_EVENTS, read_events
@@ -100,15 +100,8 @@ def add_items(app: FastAPI, service: Service) -> None:
     @app.post("/api/v1/find", responses={400: {"model": ErrorOut, "description": "The body is no text in UTF-8"}})
     def find(asked: FindIn) -> FoundListOut:
         """Items by words in Chinese or English, the best first."""
-        found = service.find(
-            asked.text,
-            asked.user_id,
-            like=asked.like,
-            unlike=asked.unlike,
-            categories=asked.categories,
-            n=asked.n,
-        )
-        return found_out(found)
+        request = WordsRequest(asked.text, asked.like, asked.unlike, asked.categories, asked.n)
+        return found_out(service.find(request, asked.user_id))
 
     @app.get("/api/categories")
     def categories() -> CategoriesOut:
