@@ -22,6 +22,7 @@ MODELS = (
     "item-neighbours",
     "user-neighbours",
     "content",
+    "text-neighbours",
     "als",
     "ease",
     "features",
