@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zhiyin.core.arrays import FloatMatrix, FloatVector, IntMatrix, IntVector
+from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.results import Contributions
 
@@ -197,13 +198,14 @@ class VectorModel(Protocol):
 
 
 @runtime_checkable
-class InductiveModel(VectorModel, Protocol):
-    """A model that can score items which came after its training."""
+class InductiveModel(Protocol):
+    """A model that can go on with items which came after its training."""
 
-    def embed_items(self, content: Mapping[str, FloatMatrix]) -> FloatMatrix:
-        """(n, dim) rows as of `item_vectors`, from what encoders (by name, each (n, d)) say of the items alone.
+    def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> Model:
+        """The same model over its own items and, in the rows behind them, those of `catalog`.
 
-        Raises `ConfigError` where the model reads no content, or an encoder it reads is not there.
+        They are known by what `catalog` and encoders (by name, each (n, d)) say of them. Raises `ConfigError` where an
+        encoder that the model reads is not there.
         """
         ...
 
@@ -241,6 +243,39 @@ class Encoder(Protocol):
 
     def encode(self, contents: Sequence[Content]) -> FloatMatrix:
         """(n, dim) float32, unit length; zeros where an item has nothing to read."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a language model is asked. instructions, question: the program's own words, before the data and behind it.
+
+    data: named texts that others wrote (items, users). A client hands them over so that they cannot end their place.
+    """
+
+    instructions: str
+    data: Mapping[str, str]
+    question: str
+
+
+@dataclass(frozen=True)
+class Completion:
+    """An answer. first: probabilities of the likeliest first words (tokens), where they were asked for and given."""
+
+    text: str
+    first: Mapping[str, float] = field(default_factory=dict)
+
+
+class LanguageModel(Protocol):
+    """fingerprint: tells one model from another."""
+
+    fingerprint: str
+
+    def complete(self, prompt: Prompt, tokens: int, deadline: float, *, weighed: bool = False) -> Completion:
+        """The likeliest answer of at most `tokens` tokens, within `deadline` seconds; `weighed` asks for `first`.
+
+        Safe to use from several threads. Raises `ConfigError` where no answer comes in time.
+        """
         ...
 
 
