@@ -21,6 +21,8 @@ from zhiyin.core.stores import (
     EventStore,
     Impressions,
     ImpressionStore,
+    Taste,
+    TasteStore,
     UserStore,
 )
 from zhiyin.core.vocabulary import Vocabulary
@@ -114,12 +116,30 @@ class MemoryUsers:
         return {n: v for n, column in told for i, v in zip(self.users.user_id, column, strict=True) if i == user_id}
 
 
+class MemoryTastes:
+    def __init__(self) -> None:
+        self.tastes: dict[str, Taste] = {}
+
+    def read(self, user_id: str) -> Taste | None:
+        return self.tastes.get(user_id)
+
+    def write(self, user_id: str, taste: Taste) -> Taste:
+        known = self.tastes.get(user_id)
+        if known is None or known.source == "generated" or taste.source == "edited":
+            self.tastes[user_id] = taste
+        return self.tastes[user_id]
+
+    def clear(self, user_id: str) -> None:
+        self.tastes.pop(user_id, None)
+
+
 class MemoryStores:
     def __init__(self) -> None:
         self.events: EventStore = MemoryEvents()
         self.catalog: CatalogStore = MemoryCatalog()
         self.users: UserStore = MemoryUsers()
         self.impressions: ImpressionStore = MemoryImpressions()
+        self.tastes: TasteStore = MemoryTastes()
 
     def close(self) -> None:
         return

@@ -11,7 +11,7 @@ import pytest
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.errors import NotFoundError, StoreError
 from zhiyin.core.events import MISSING_TIME, Events, text
-from zhiyin.core.stores import Cursor, Impressions, Stores
+from zhiyin.core.stores import Cursor, Impressions, Stores, Taste
 from zhiyin.storage.opening import SqliteStores, open_stores
 
 Open = Callable[..., SqliteStores]
@@ -201,13 +201,28 @@ def test_erasure_reaches_every_table_and_the_bytes_on_disk(opened: Open, tmp_pat
     stores.events.append(_events("1", "2", user=secret))
     stores.events.append(_events("3"))
     stores.users.upsert(Users.build(user_id=[secret], attributes={"age": ["25"]}))
+    stores.tastes.write(secret, Taste(f"{secret} likes noir", "edited"))
     last = stores.events.last_sequence()
-    assert stores.events.erase(secret).removed == {"events": 2, "users": 1, "impressions": 0}
+    assert stores.events.erase(secret).removed == {"events": 2, "users": 1, "impressions": 0, "tastes": 1}
     assert list(Events.concat(stores.events.read()).event_id) == ["3"]
     stores.events.append(_events("4"))
     assert stores.events.last_sequence() > last
     for file in tmp_path.iterdir():
         assert secret.encode() not in file.read_bytes()
+
+
+def test_a_generated_taste_never_takes_the_place_of_an_edited_one(opened: Open) -> None:
+    tastes, foreign = opened("one").tastes, opened("other").tastes
+    assert tastes.read("u") is None
+    assert tastes.write("u", Taste("noir", "generated", "1")) == tastes.read("u") == Taste("noir", "generated", "1")
+    assert tastes.write("u", Taste("westerns", "generated", "2")).text == "westerns"
+    assert tastes.write("u", Taste("only musicals", "edited")).text == "only musicals"
+    assert tastes.write("u", Taste("noir", "generated", "3")) == tastes.read("u") == Taste("only musicals", "edited")
+    assert tastes.write("u", Taste("记忆", "edited")).text == "记忆"
+    assert foreign.read("u") is None
+    foreign.clear("u")
+    tastes.clear("u")
+    assert tastes.read("u") is None
 
 
 def test_a_failed_transaction_leaves_nothing(opened: Open) -> None:

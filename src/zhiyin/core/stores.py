@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NewType, Protocol
+from typing import Literal, NewType, Protocol
 
 from zhiyin.core.arrays import FloatVector, IntVector, TextVector
 from zhiyin.core.catalog import Catalog, Users
@@ -43,6 +43,18 @@ class Impressions:
 
     def __len__(self) -> int:
         return len(self.user_id)
+
+
+@dataclass(frozen=True)
+class Taste:
+    """What a user likes, in words. source: "generated" by a language model or "edited" by the user.
+
+    basis: tells what a generated one was made of.
+    """
+
+    text: str
+    source: Literal["generated", "edited"]
+    basis: str = ""
 
 
 class EventStore(Protocol):
@@ -97,6 +109,16 @@ class ImpressionStore(Protocol):
     def read(self, recommendation_id: str) -> Impressions: ...
 
 
+class TasteStore(Protocol):
+    def read(self, user_id: str) -> Taste | None: ...
+
+    def write(self, user_id: str, taste: Taste) -> Taste:
+        """What is kept then: a generated one never takes the place of an edited one."""
+        ...
+
+    def clear(self, user_id: str) -> None: ...
+
+
 class Stores(Protocol):
     """Everything one tenant keeps at one URL."""
 
@@ -104,5 +126,6 @@ class Stores(Protocol):
     catalog: CatalogStore
     users: UserStore
     impressions: ImpressionStore
+    tastes: TasteStore
 
     def close(self) -> None: ...

@@ -100,7 +100,7 @@ class SqliteEvents:
         """Removes the user from every table of this tenant and empties the journal of the removed pages."""
         removed = {}
         with self._database.write() as connection:
-            for table in (schema.events, schema.users, schema.impressions):
+            for table in (schema.events, schema.users, schema.impressions, schema.tastes):
                 condition = (table.c.tenant == self._tenant) & (table.c.user_id == user_id)
                 removed[table.name] = connection.execute(
                     select(func.count()).select_from(table).where(condition)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zhiyin.core.errors import StoreError
-from zhiyin.core.stores import CatalogStore, EventStore, ImpressionStore, UserStore
+from zhiyin.core.stores import CatalogStore, EventStore, ImpressionStore, TasteStore, UserStore
 from zhiyin.storage.database import Database
 from zhiyin.storage.events import SqliteEvents
 from zhiyin.storage.tables import SqliteCatalog, SqliteImpressions, SqliteUsers
+from zhiyin.storage.tastes import SqliteTastes
 
 _SCHEME = "sqlite:///"
 _BULK_CACHE_KIB = 196_608
@@ -26,6 +27,7 @@ class SqliteStores:
     catalog: CatalogStore
     users: UserStore
     impressions: ImpressionStore
+    tastes: TasteStore
     database: Database
 
     @contextmanager
@@ -62,5 +64,6 @@ def open_stores(url: str, tenant: str = "default") -> SqliteStores:
         catalog=SqliteCatalog(database, tenant),
         users=SqliteUsers(database, tenant),
         impressions=SqliteImpressions(database, tenant),
+        tastes=SqliteTastes(database, tenant),
         database=database,
     )

@@ -102,6 +102,17 @@ impressions = Table(
     Index("impressions_by_user", "tenant", "user_id"),
 )
 
+tastes = Table(
+    "tastes",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("basis", Text, nullable=False),
+    PrimaryKeyConstraint("tenant", "user_id"),
+)
+
 
 def _first_tables(connection: Connection) -> None:
     metadata.create_all(connection, tables=[events, items, users, impressions])
@@ -111,7 +122,11 @@ def _catalog_revisions(connection: Connection) -> None:
     metadata.create_all(connection, tables=[catalog_revisions])
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_first_tables, _catalog_revisions)
+def _tastes(connection: Connection) -> None:
+    metadata.create_all(connection, tables=[tastes])
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_first_tables, _catalog_revisions, _tastes)
 """Applied in order, each once; one that has been released is never changed."""
 
 
