@@ -178,6 +178,16 @@ def test_text_neighbours_read_the_latest_events() -> None:
     assert late_new > late_old == 0
 
 
+def test_sharp_attention_judges_an_item_by_what_it_goes_with() -> None:
+    data = titled("alpha", "beta", "alpha x", "alpha beta")
+    query = Query(history([0, 1], [0, 1]), START)
+    mean, sharp = (fitted(data, sharpness=value).score([query])[0] for value in (0.0, 50.0))
+    assert mean[3] > mean[2]
+    assert sharp[2] > 1.5 * mean[2]
+    parts = fitted(data, sharpness=50.0).contributions(query, np.array([2], np.int64)).parts[0]
+    assert parts[0] > 0 == pytest.approx(parts[1])
+
+
 def test_catalogue_without_text_is_refused_and_not_tried() -> None:
     bare, told = titled(None, None), titled("a", None)
     with pytest.raises(InputError, match="no text in the catalogue"):
@@ -189,7 +199,8 @@ def test_catalogue_without_text_is_refused_and_not_tried() -> None:
 @cache
 def compared(protocol: str, *seeds: int) -> ColdReport:
     data, _ = tastes()
-    return compare_cold(data, ColdRequest(("popularity", "content+planted"), protocol, seeds))
+    settings = {REFERENCE: {"sharpness": 0.0}}
+    return compare_cold(data, ColdRequest(("popularity", "content+planted"), protocol, seeds, settings))
 
 
 def row_of(report: ColdReport, model: str) -> ColdRow:
@@ -210,7 +221,7 @@ def test_content_finds_new_items_and_popularity_does_not(protocol: str) -> None:
         assert row.ahead.difference.high < 0
         assert row.ahead.p < 0.01
     assert reference.ahead is None
-    assert content.config["encoder"] == "planted"
+    assert content.config["encoders"] == ["planted"]
     assert content.validation is not None
     assert chance.validation is None
 

@@ -196,7 +196,7 @@ def test_content_reads_the_latest_likes_only() -> None:
 
 def test_content_without_vectors_names_what_there_is() -> None:
     with pytest.raises(ConfigError, match="planted"):
-        ContentNeighbours(ContentNeighbours.Config(encoder="other")).fit(planted_groups().data, RUN)
+        ContentNeighbours(ContentNeighbours.Config(encoders=("other",))).fit(planted_groups().data, RUN)
 
 
 def test_item_without_content_scores_nothing() -> None:

@@ -7,7 +7,9 @@ from functools import cache
 import numpy as np
 import pytest
 
+from zhiyin.core.dataset import Query
 from zhiyin.core.errors import ArtifactError, ConfigError
+from zhiyin.core.histories import History
 from zhiyin.core.models import InductiveModel, Run, VectorModel
 from zhiyin.testing.model_conformance import CHECKS, Case, check_finds_the_pattern, registered
 from zhiyin.testing.synthetic import planted_groups
@@ -81,8 +83,12 @@ def test_items_that_nobody_touched_find_their_people_by_content(name: str) -> No
     scores = model.score(queries)
     assert (planted.groups[newest][scores[:, newest].argmax(axis=1)] == tastes).mean() > 0.9
     assert isinstance(model, InductiveModel)
-    arrived = model.embed_items({"planted": data.content["planted"][newest]})
-    np.testing.assert_allclose(model.query_vectors(queries) @ arrived.T, scores[:, newest], atol=1e-6)
+    extended = model.extended(data.catalog.take(newest), {"planted": data.content["planted"][newest]})
+    np.testing.assert_allclose(extended.score(queries)[:, len(data.items) :], scores[:, newest], atol=1e-6)
+    for place, row in enumerate(newest):
+        after = extended.score([Query(History.of_items([len(data.items) + place]), data.now)])[0, : len(data.items)]
+        own = planted.groups == planted.groups[row]
+        assert after[own].mean() > after[~own].mean()
 
 
 def test_content_that_is_missing_is_said() -> None:
@@ -93,4 +99,4 @@ def test_content_that_is_missing_is_said() -> None:
     model = case_of("attentive").model
     assert isinstance(model, InductiveModel)
     with pytest.raises(ConfigError, match="trained without content"):
-        model.embed_items(planted.data.content)
+        model.extended(planted.data.catalog, planted.data.content)

@@ -172,12 +172,9 @@ def parsed(spec: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _settings(spec: str) -> tuple[str, dict[str, Any]]:
-    """Registered name and settings; a model reads several encoders or one."""
+    """Registered name and settings."""
     name, encoders = parsed(spec)
-    if not encoders:
-        return name, {}
-    several = "encoders" in make_model(name).Config.model_fields
-    return name, {"encoders": encoders} if several else {"encoder": "+".join(encoders)}
+    return name, {"encoders": encoders} if encoders else {}
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,6 +44,8 @@ class AttentiveConfig(NextItemConfig):
 class Network(NextItemNetwork):
     """Row n of the history tables pads a history and is masked."""
 
+    by_item: ClassVar[frozenset[str]] = NextItemNetwork.by_item | {"keys.weight", "values.weight", "targets.weight"}
+
     def __init__(self, config: AttentiveConfig, n_items: int, read: int) -> None:
         super().__init__(n_items, config, read, gain=GAIN)
         self.keys = nn.Embedding(n_items + 1, config.dim)

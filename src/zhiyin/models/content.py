@@ -1,6 +1,6 @@
 """Items whose content is like what the user liked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -8,75 +8,72 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from zhiyin.core.arrays import FloatMatrix, IntVector
-from zhiyin.core.dataset import Dataset, Query
-from zhiyin.core.models import Candidates, FitReport, Run, gather
-from zhiyin.core.results import Contributions
-from zhiyin.models.content_reading import vectors_of
-from zhiyin.models.inputs import recent_shares
-from zhiyin.models.stored import ModelConfig, StoredModel
+from zhiyin.core.catalog import Catalog
+from zhiyin.core.dataset import Dataset
+from zhiyin.core.errors import ConfigError
+from zhiyin.core.models import FitReport, Run
+from zhiyin.models.narrowing import Narrowing, vectors_of
+from zhiyin.models.nearness import NearnessConfig, NearnessModel
 
 
-class ContentNeighbours(StoredModel):
-    """Cosine between an item's content vector and the mean of the vectors of the user's recent likes.
-
-    The mean over the catalogue is taken off first: what all items share says nothing of taste.
+class ContentConfig(NearnessConfig):
+    """encoders: whose vectors to read, side by side; none takes the first by name. content_dim: to which those vectors
+    are narrowed.
     """
 
-    class Config(ModelConfig):
-        """encoder: whose vectors to read, None takes the first by name. last: latest events that count.
+    encoders: tuple[str, ...] = ()
+    content_dim: int = Field(default=256, ge=1)
 
-        half_life_days: fading of events relative to the latest one.
-        """
 
-        encoder: str | None = None
-        last: int = Field(default=50, ge=1)
-        half_life_days: float | None = Field(default=None, gt=0)
+class ContentNeighbours(NearnessModel):
+    """Nearness is the cosine of content vectors in the directions that tell items apart."""
 
     name: ClassVar[str] = "content"
-    arrays: ClassVar[frozenset[str]] = frozenset({"vectors"})
-    search: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"last": 10},
-        {"last": 50},
-        {"last": 500},
-        {"last": 500, "half_life_days": 30.0},
-    )
-    config: Config
+    Config: ClassVar[type[ContentConfig]] = ContentConfig
+    arrays: ClassVar[frozenset[str]] = frozenset({"mean", "axes", "vectors"})
+    config: ContentConfig
 
     def fit(self, data: Dataset, run: Run) -> FitReport:
-        """Raises `ConfigError` where the data set has no vectors of the encoder."""
-        encoder = self.config.encoder or min(data.content, default=None)
-        vectors = np.asarray(vectors_of(data.content, [str(encoder)], self.name), np.float64)
-        told = np.abs(vectors).sum(axis=1) > 0
-        centre = vectors[told].mean(axis=0) if told.any() else np.zeros(vectors.shape[1])
-        centred = np.where(told[:, None], vectors - centre, 0.0)
-        lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-        unit = np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > 1e-9)
-        self.load_parameters({"vectors": unit.astype(np.float32)})
+        """Raises `ConfigError` where the data set has no vectors of an encoder."""
+        if not data.content:
+            raise ConfigError(
+                f"model {self.name!r} finds no content in the data set: prepare it with an encoder or leave it out"
+            )
+        vectors = self._read(data.content)
+        narrowing = Narrowing.found(vectors, self.config.content_dim)
+        self._take(narrowing, narrowing.of(vectors))
         return FitReport()
 
-    def _prepare(self, parameters: Mapping[str, NDArray[Any]]) -> None:
-        self._vectors: NDArray[np.float64] = parameters["vectors"].astype(np.float64)
+    def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> "ContentNeighbours":
+        other = type(self)(self.config)
+        other._take(self._narrowing, np.concatenate([self._vectors, self._narrowing.of(self._read(content))]))
+        return other
 
-    def query_vectors(self, queries: Sequence[Query]) -> FloatMatrix:
-        """(queries, dim) float64; zeros for a history without positive evidence."""
-        vectors = np.zeros((len(queries), self.item_vectors().shape[1]))
-        for row, query in enumerate(queries):
-            items, shares = recent_shares(
-                query.history, len(self._vectors), self.config.last, self.config.half_life_days
-            )
-            vectors[row] = shares @ self._vectors[items]
-        return vectors
+    @property
+    def n_items(self) -> int:
+        return len(self.item_directions())
 
-    def item_vectors(self) -> FloatMatrix:
-        """(items, dim) float64, of unit length or zero."""
+    def item_directions(self) -> FloatMatrix:
+        """(items, content_dim) float64, of unit length or zero."""
         self.parameters()
         return self._vectors
 
-    def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
-        return gather(self.query_vectors(queries) @ self.item_vectors().T, candidates)
+    def near(self, sources: IntVector, targets: IntVector | None = None) -> FloatMatrix:
+        vectors = self.item_directions()
+        return vectors[sources] @ (vectors if targets is None else vectors[targets]).T
 
-    def contributions(self, query: Query, items: IntVector) -> Contributions:
-        """parts: an event's share in the mean times the cosine of its item with the target."""
-        targets = self.item_vectors()[items]
-        sources, shares = recent_shares(query.history, len(self._vectors), self.config.last, self.config.half_life_days)
-        return Contributions(np.zeros(len(items)), targets @ self._vectors[sources].T * shares)
+    def _read(self, content: Mapping[str, FloatMatrix]) -> FloatMatrix:
+        return vectors_of(content, self.config.encoders or (min(content),), self.name)
+
+    def _take(self, narrowing: Narrowing, vectors: FloatMatrix) -> None:
+        self.load_parameters(
+            {
+                "mean": narrowing.mean.astype(np.float32),
+                "axes": narrowing.axes.astype(np.float32),
+                "vectors": vectors.astype(np.float32),
+            }
+        )
+
+    def _prepare(self, parameters: Mapping[str, NDArray[Any]]) -> None:
+        self._narrowing = Narrowing(parameters["mean"], parameters["axes"])
+        self._vectors: NDArray[np.float64] = parameters["vectors"].astype(np.float64)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -11,14 +11,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from zhiyin.core.arrays import BoolVector, FloatMatrix, IntVector
+from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.errors import ConfigError
 from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.histories import Histories
 from zhiyin.core.models import Candidates, Objective, Parameters, Run, gather
-from zhiyin.models.content_reading import ContentReading, vectors_of
+from zhiyin.models.content_reading import ContentReading
 from zhiyin.models.inputs import DAY
 from zhiyin.models.moments import Moments
+from zhiyin.models.narrowing import vectors_of
 from zhiyin.models.neural import ItemNetwork, NeuralConfig, NeuralModel, NeuralTask
 from zhiyin.models.sequences import liked
 
@@ -76,6 +78,9 @@ class NextItemNetwork(ItemNetwork, ABC):
     R content_i and base_i = newcomer + r . content_i. The centre is the mean of the states asked about, of a batch in
     training and running otherwise, so that what everybody shares is left to the popularity.
     """
+
+    by_item: ClassVar[frozenset[str]] = frozenset({"item_bias", "moment", "known", "content.narrowed"})
+    """Parameters with a row for each item; what rows come behind those are of no item."""
 
     def __init__(self, n_items: int, config: NextItemConfig, read: int, gain: float = 1.0) -> None:
         super().__init__(n_items)
@@ -182,15 +187,19 @@ class NextItemModel(NeuralModel[L]):
         """(items, dim) float64: what tells items apart for people, without how popular they are."""
         return self._item_vectors[:, :-1]
 
-    def embed_items(self, content: Mapping[str, FloatMatrix]) -> FloatMatrix:
-        """(n, dim + 1) rows as of `item_vectors`, of items that came after training, from their content alone."""
-        reading = self.network.content
-        if reading is None:
+    def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> Self:
+        """Raises `ConfigError` of a model that was trained without content, too."""
+        if self.network.content is None:
             raise ConfigError(f"{self.name}: trained without content; set `encoders` and train again")
-        told = vectors_of(content, self.config.encoders, self.name)
-        with torch.inference_mode():
-            vectors, base = reading.of(torch.from_numpy(np.asarray(told, np.float64)))
-        return self._table(vectors, base)
+        told = torch.from_numpy(np.asarray(vectors_of(content, self.config.encoders, self.name), np.float64))
+        n_items, arrived = self.network.n_items, len(told)
+        parameters = dict(self.parameters())
+        for name in self.network.by_item:
+            parameters[name] = np.insert(parameters[name], [n_items] * arrived, 0, axis=0)
+        parameters["content.narrowed"][n_items:] = self.network.content.of(told).numpy()
+        other = type(self)(self.config)
+        other.load_parameters(parameters)
+        return other
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         return gather(self.query_vectors(queries) @ self.item_vectors().T, candidates)

@@ -55,6 +55,8 @@ class Block(nn.Module):
 class Network(NextItemNetwork):
     """Rows 0 .. n-1 of `table` are items, row n starts every history and row n + 1 pads it."""
 
+    by_item: ClassVar[frozenset[str]] = NextItemNetwork.by_item | {"table.weight"}
+
     def __init__(self, config: TransformerConfig, n_items: int, read: int) -> None:
         super().__init__(n_items, config, read)
         self.table = nn.Embedding(n_items + 2, config.dim)

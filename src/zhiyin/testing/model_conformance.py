@@ -8,9 +8,10 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from zhiyin.core.dataset import Query
+from zhiyin.core.errors import ConfigError
 from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.histories import History
-from zhiyin.core.models import AdditiveModel, Model, RatingModel, Run, TunableModel
+from zhiyin.core.models import AdditiveModel, InductiveModel, Model, RatingModel, Run, TunableModel
 from zhiyin.core.vocabulary import UNKNOWN
 from zhiyin.testing.synthetic import Planted
 
@@ -132,6 +133,28 @@ def check_finds_the_pattern(case: Case) -> None:
     assert np.mean(wins) >= 0.95
 
 
+def check_goes_on_with_new_items(case: Case) -> None:
+    """Known items keep their scores beside new ones, which may stand in histories; without new ones nothing changes."""
+    data, model = case.planted.data, case.model
+    if not isinstance(model, InductiveModel):
+        return
+    arrived = np.array([3, 0], np.int64)
+    content = {name: vectors[arrived] for name, vectors in data.content.items()}
+    try:
+        extended = model.extended(data.catalog.take(arrived), content)
+    except ConfigError:
+        return
+    known = len(data.items)
+    queries = (*case.planted.queries[:6], *_odd_queries(case))
+    scores = extended.score(queries)
+    assert scores.shape == (len(queries), known + len(arrived))
+    np.testing.assert_allclose(scores[:, :known], model.score(queries), rtol=TOLERANCE, atol=TOLERANCE)
+    read = extended.score([Query(History.of_items([known]), data.now)])
+    assert np.isfinite(read).all()
+    none = model.extended(data.catalog.take(arrived[:0]), {name: rows[:0] for name, rows in content.items()})
+    np.testing.assert_allclose(none.score(queries), model.score(queries), rtol=TOLERANCE, atol=TOLERANCE)
+
+
 CHECKS: tuple[Callable[[Case], None], ...] = (
     check_config_round_trip,
     check_save_load_round_trip,
@@ -141,6 +164,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     check_candidates_are_columns,
     check_contributions_add_up,
     check_ratings_keep_to_scale,
+    check_goes_on_with_new_items,
 )
 """Checks of every model; `check_finds_the_pattern` is for those that know one user from another."""
 
