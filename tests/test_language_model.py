@@ -1,20 +1,19 @@
 """The optional language model: what it is sent, what a list does with its grades, and what it can never do."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import pytest
+from chat_server import ChatServer, chat, running, told
 from hypothesis import given
 from hypothesis import strategies as st
 
 from zhiyin.app.serving.judged import (
     REST_SECONDS,
     Judge,
-    JudgingSettings,
+    LanguageModelSettings,
     Liking,
     grade_of,
     prompt_of,
@@ -28,87 +27,12 @@ from zhiyin.testing.small_language_model import small_model, small_model_server
 
 LIKING = Liking(words="slow films", categories="Drama, Science fiction")
 PROMPT = Prompt("Say what it is.", {"item": "Moon"}, "What is it?")
-PATIENT = JudgingSettings(deadline_s=30)
-
-
-class ChatServer(ThreadingHTTPServer):
-    """`POST /v1/chat/completions`. answer: from a request to the content of an answer, or to all of it as bytes.
-
-    silent: answers begin when the server ends. dripping: headers that never end.
-    """
-
-    daemon_threads = True
-    request_queue_size = 64
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), ChatHandler)
-        self.requests: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.answer: Callable[[dict[str, Any]], str | bytes] = lambda asked: "5"
-        self.status = 200
-        self.silent: Callable[[dict[str, Any]], bool] = lambda asked: False
-        self.dripping = False
-        self.stopped = Event()
-
-    @property
-    def argument(self) -> str:
-        return f"org/model@http://127.0.0.1:{self.server_port}/v1"
-
-
-class ChatHandler(BaseHTTPRequestHandler):
-    server: ChatServer
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.requests.append(asked)
-        self.server.keys.append(self.headers["Authorization"])
-        with suppress(ConnectionError):
-            if self.server.silent(asked):
-                self.server.stopped.wait()
-            if self.server.dripping:
-                self.wfile.write(b"HTTP/1.0 200 OK\r\nX-Slow: ")
-                while not self.server.stopped.wait(0.005):
-                    self.wfile.write(b"z")
-                return
-            answer = self.server.answer(asked)
-            self.send_response(self.server.status)
-            self.end_headers()
-            self.wfile.write(answer if isinstance(answer, bytes) else chat(answer))
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
-
-
-def chat(content: str | None, *places: dict[str, float]) -> bytes:
-    """The body of an answer; places: for each token the logarithms of the likeliest, its own first."""
-    told = [
-        {"token": next(iter(place)), "top_logprobs": [{"token": t, "logprob": p} for t, p in place.items()]}
-        for place in places
-    ]
-    choice = {"message": {"role": "assistant", "content": content}, "logprobs": {"content": told} if told else None}
-    return json.dumps({"choices": [choice]}).encode()
-
-
-def told(asked: dict[str, Any]) -> dict[str, str]:
-    """The data of a request, as a model would read it."""
-    data: dict[str, str] = json.loads(asked["messages"][1]["content"].partition("\n")[0])
-    return data
+PATIENT = LanguageModelSettings(deadline_s=30)
 
 
 def digit_of(asked: dict[str, Any]) -> str:
     """Grades an item by the sum of its letters, so that other text has another grade."""
     return str(sum(map(ord, told(asked)["item"])) % 10)
-
-
-@contextmanager
-def running() -> Iterator[ChatServer]:
-    with ChatServer() as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.stopped.set()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -178,7 +102,7 @@ def test_an_answer_without_content_is_empty(server: ChatServer) -> None:
 )
 def test_a_refusal_is_told_once(server: ChatServer, monkeypatch: pytest.MonkeyPatch, status: int, message: str) -> None:
     monkeypatch.setenv(KEY_VARIABLE, "secret")
-    server.status = status
+    server.status_of = lambda asked: status
     with pytest.raises(ConfigError, match=message) as caught:
         ChatEndpoint(server.argument).complete(PROMPT, 2, 30)
     assert "secret" not in str(caught.value)
@@ -272,7 +196,7 @@ def test_every_item_is_asked_for_alone(server: ChatServer, judge: Judge) -> None
 
 
 def test_only_the_top_of_a_list_is_judged_and_only_what_says_something(server: ChatServer) -> None:
-    with closing(Judge(ChatEndpoint(server.argument), JudgingSettings(candidates=3, deadline_s=30))) as judge:
+    with closing(Judge(ChatEndpoint(server.argument), LanguageModelSettings(candidates=3, deadline_s=30))) as judge:
         server.answer = lambda asked: {"a": "0", "c": "9"}[told(asked)["item"]]
         assert judge.order(LIKING, ["a", None, "c", "d", "e"]) == [2, 1, 0, 3, 4]
         assert judge.order(LIKING, []) == []
@@ -301,7 +225,7 @@ def test_an_answer_without_a_grade_leaves_the_list(server: ChatServer, judge: Ju
 def test_an_endpoint_that_never_answers_is_left_at_the_deadline_and_then_alone(server: ChatServer) -> None:
     now = [0.0]
     server.silent = lambda asked: True
-    settings = JudgingSettings(deadline_s=0.2, concurrency=2)
+    settings = LanguageModelSettings(deadline_s=0.2, concurrency=2)
     with closing(Judge(ChatEndpoint(server.argument), settings, clock=lambda: now[0])) as judge:
         assert judge.order(LIKING, FILMS) == list(range(12))
         assert len(server.requests) <= 2, "what is late does not pile up"
@@ -326,7 +250,7 @@ def test_a_dead_endpoint_leaves_the_list(server: ChatServer) -> None:
 def test_who_answers_in_time_is_judged_while_others_are_late(server: ChatServer) -> None:
     server.silent = lambda asked: told(asked)["item"] == FILMS[0]
     server.answer = lambda asked: "9" if told(asked)["item"] == FILMS[4] else "0"
-    with closing(Judge(ChatEndpoint(server.argument), JudgingSettings(deadline_s=2))) as judge:
+    with closing(Judge(ChatEndpoint(server.argument), LanguageModelSettings(deadline_s=2))) as judge:
         order = judge.order(LIKING, FILMS[:5])
     assert sorted(order) == [0, 1, 2, 3, 4]
     assert order.index(4) < 4
@@ -380,9 +304,9 @@ def test_a_real_model_grades_each_item_by_itself() -> None:
     assert weights is not None
     texts: Sequence[str | None] = ["Alien. Horror", "Toy Story. Animation", HOSTILE[3]]
     with small_model_server(weights) as argument:
-        with closing(Judge(ChatEndpoint(argument), JudgingSettings(deadline_s=60))) as judge:
+        with closing(Judge(ChatEndpoint(argument), LanguageModelSettings(deadline_s=60))) as judge:
             grades, order = judge.grades(LIKING, texts), judge.order(LIKING, texts)
-        with closing(Judge(ChatEndpoint(argument), JudgingSettings(deadline_s=60))) as judge:
+        with closing(Judge(ChatEndpoint(argument), LanguageModelSettings(deadline_s=60))) as judge:
             alone = [judge.grades(LIKING, [text])[0] for text in texts[:2]]
     assert sorted(order) == [0, 1, 2]
     assert grades[:2] == alone

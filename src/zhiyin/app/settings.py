@@ -7,19 +7,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from zhiyin.app.environment import with_environment
+from zhiyin.app.serving.judged import LanguageModelSettings
 from zhiyin.core.errors import ConfigError
 from zhiyin.dataset.settings import PreparationSettings
 
 
 @dataclass(frozen=True)
 class Settings:
-    """model: the [model] table as it stands; preparation: the [preparation] table over the defaults."""
+    """model: the [model] table as it stands; preparation, language_model: tables of that name over the defaults."""
 
     model: Mapping[str, Any] = field(default_factory=dict)
     preparation: PreparationSettings = field(default_factory=PreparationSettings)
+    language_model: LanguageModelSettings = field(default_factory=LanguageModelSettings)
+
+
+_CHECKED: Mapping[str, type[BaseModel]] = {
+    "preparation": PreparationSettings,
+    "language_model": LanguageModelSettings,
+}
+_TABLES = "[preparation], [model] and [language_model]"
 
 
 def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -29,13 +38,16 @@ def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ
     """
     where = f"{path} and the environment" if path is not None else "the environment"
     found = with_environment(_tables(path) if path is not None else {}, environment)
-    unknown = set(found) - {"model", "preparation"}
+    unknown = set(found) - {"model", *_CHECKED}
     if unknown:
-        raise ConfigError(f"{where}: unknown tables {sorted(unknown)}; there are [preparation] and [model]")
-    try:
-        return Settings(found.get("model", {}), PreparationSettings(**found.get("preparation", {})))
-    except ValidationError as error:
-        raise ConfigError(f"{where}: [preparation] {problems(error)}") from error
+        raise ConfigError(f"{where}: unknown tables {sorted(unknown)}; there are {_TABLES}")
+    checked: dict[str, Any] = {}
+    for table, kind in _CHECKED.items():
+        try:
+            checked[table] = kind(**found.get(table, {}))
+        except ValidationError as error:
+            raise ConfigError(f"{where}: [{table}] {problems(error)}") from error
+    return Settings(found.get("model", {}), **checked)
 
 
 def _tables(path: Path) -> dict[str, Any]:
@@ -45,7 +57,7 @@ def _tables(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read as TOML ({error})") from error
     loose = sorted(name for name, value in found.items() if not isinstance(value, dict))
     if loose:
-        raise ConfigError(f"{path}: {', '.join(loose)} stands in no table; there are [preparation] and [model]")
+        raise ConfigError(f"{path}: {', '.join(loose)} stands in no table; there are {_TABLES}")
     return found
 
 

@@ -29,12 +29,16 @@ _MARKS = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "<>[]"})
 class ChatEndpoint:
     """`zhiyin.core.models.LanguageModel` of `MODEL@URL`; the key is read from the environment."""
 
-    def __init__(self, argument: str) -> None:
-        """argument: as in `m@http://localhost:8080/v1`. Raises `ConfigError` for another form."""
+    def __init__(self, argument: str, pause: float | None = None) -> None:
+        """argument: as in `m@http://localhost:8080/v1`. Raises `ConfigError` for another form.
+
+        pause: seconds before what failed in passing is asked again, within its deadline; None asks once.
+        """
         try:
             self._server = Server.named(argument, "chat/completions", "completion", KEY_VARIABLE)
         except ConfigError as error:
             raise ConfigError(f"language model {error}") from error
+        self._pause = pause
         self.fingerprint = f"{self._server.model}@{self._server.base}"
 
     def complete(self, prompt: Prompt, tokens: int, deadline: float, *, weighed: bool = False) -> Completion:
@@ -48,7 +52,7 @@ class ChatEndpoint:
         }
         if weighed:
             body |= {"logprobs": True, "top_logprobs": ALTERNATIVES}
-        return _completion(self._server.ask(body, deadline), self._server.url)
+        return _completion(self._server.ask(body, deadline, self._pause), self._server.url)
 
 
 def fenced(data: Mapping[str, str]) -> str:

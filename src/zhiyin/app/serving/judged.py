@@ -41,15 +41,17 @@ REST_SECONDS = 30.0
 _DIGIT = re.compile(r"\W*([0-9])(?![0-9])")
 
 
-class JudgingSettings(BaseModel):
-    """candidates: the first items of a list, which are judged. max_rise: places that an item can rise or fall at most.
+class LanguageModelSettings(BaseModel):
+    """endpoint: MODEL@URL of an OpenAI-compatible server; None asks no model.
 
+    candidates: the first items of a list, which are judged. max_rise: places that an item can rise or fall at most.
     deadline_s: after which a list goes out with the grades that came until then. concurrency: requests at a time, over
     all lists together.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    endpoint: str | None = None
     candidates: int = Field(default=20, ge=1, le=100)
     max_rise: int = Field(default=5, ge=1)
     deadline_s: float = Field(default=1.0, gt=0, le=60)
@@ -71,7 +73,7 @@ class Judge:
     """
 
     def __init__(
-        self, model: LanguageModel, settings: JudgingSettings, clock: Callable[[], float] = time.monotonic
+        self, model: LanguageModel, settings: LanguageModelSettings, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.settings = settings
         self._model = model
