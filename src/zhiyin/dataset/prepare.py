@@ -81,7 +81,8 @@ def fingerprint(events: Events, catalog: Catalog, users: Users, settings: Prepar
     """sha256 (hex) over everything that shapes the data set."""
     digest = hashlib.sha256(settings.model_dump_json().encode())
     columns: list[Iterable[object]] = [events.user_id, events.item_id, events.event]
-    columns += [catalog.item_id, catalog.title, catalog.description, catalog.categories, users.user_id]
+    columns += [catalog.item_id, catalog.title, catalog.description, catalog.categories, catalog.image, catalog.audio]
+    columns += [users.user_id]
     for name, values in (*catalog.attributes.items(), *users.attributes.items()):
         columns += [[name], values]
     for column in columns:

@@ -79,10 +79,12 @@ def _key(content: Content, modalities: Collection[str]) -> Key:
 
 def _bytes(place: str) -> bytes:
     try:
-        with open(place, "rb") as file:  # noqa: PTH123  a data URI is no path
-            return hashlib.file_digest(file, "sha256").digest()
+        if Path(place).is_file():  # of other things, such as a device, the reading may never end
+            with Path(place).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").digest()
     except (OSError, ValueError):
-        return place.encode("utf-8", "surrogatepass")
+        pass
+    return place.encode("utf-8", "surrogatepass")
 
 
 def _chunks(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:

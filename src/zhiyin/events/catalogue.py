@@ -20,6 +20,7 @@ from zhiyin.events.times import parse_times
 
 _ITEM = ("item_id", "title", "description", "categories", "price", "image", "audio", "available_from", "available")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _UNAVAILABLE = {"0", "false", "no", "n", "否", "下架"}
 
 
@@ -49,7 +50,8 @@ def read_catalog(source: str | Path, log: RefusalLog, columns: Mapping[str, str]
 
     Columns without a canonical name become attributes. Categories are apart by `|`, `,`, `;` or, in RecBole's
     sequences, spaces. A row without an id that events can have is refused; a price or date that cannot be read is left
-    out, since the item can be recommended without it. Raises `InputError` for a file that cannot be read.
+    out, since the item can be recommended without it. Images and sounds named by a relative path lie where the file
+    itself lies. Raises `InputError` for a file that cannot be read.
     """
     read, count = _read(source, "item_id", _ITEM, log, columns or {})
     titles, descriptions = read.column("title"), read.column("description")
@@ -62,8 +64,8 @@ def read_catalog(source: str | Path, log: RefusalLog, columns: Mapping[str, str]
         description=descriptions,
         categories=[_split(cell, spaced) for cell in read.column("categories")],
         price=[_number(cell) for cell in read.column("price")],
-        image=read.column("image"),
-        audio=read.column("audio"),
+        image=_places(read.column("image"), source),
+        audio=_places(read.column("audio"), source),
         available_from=_times(read.column("available_from")),
         available=[(cell or "").lower() not in _UNAVAILABLE for cell in read.column("available")],
         attributes=read.others,
@@ -129,6 +131,12 @@ def _number(cell: str | None) -> float:
     except ValueError:
         return np.nan
     return number if np.isfinite(number) else np.nan
+
+
+def _places(cells: list[str | None], source: str | Path) -> list[str | None]:
+    """Paths from the root on, so that they hold wherever the system runs; addresses and data URIs as they are."""
+    folder = Path(source).absolute().parent
+    return [cell if cell is None or _ADDRESS.match(cell) else str(folder / cell) for cell in cells]
 
 
 def _times(cells: list[str | None]) -> list[int]:
