@@ -49,10 +49,10 @@ class EncoderCase:
         return self.encoder.encode([Content(text=text) for text in texts])
 
 
-def registered_encoders() -> dict[str, Callable[[], Encoder]]:
-    """The encoders of texts in the entry-point group "zhiyin.encoders" that are made without an argument, by name."""
+def registered_encoders(modality: str = "text") -> dict[str, Callable[[], Encoder]]:
+    """The encoders of `modality` in the entry-point group "zhiyin.encoders" that need no argument, by name."""
     loaded = {point.name: point.load() for point in entry_points(group="zhiyin.encoders")}
-    return {name: cls for name, cls in loaded.items() if "text" in cls.modalities and _needs_nothing(cls)}
+    return {name: cls for name, cls in loaded.items() if modality in cls.modalities and _needs_nothing(cls)}
 
 
 def check_vectors_have_unit_length(case: EncoderCase) -> None:
