@@ -1,1 +1,1 @@
-"""C: item texts become vectors, cached by content."""
+"""C: texts, images and sounds of items become vectors, cached by content."""
