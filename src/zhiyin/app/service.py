@@ -4,23 +4,28 @@ import time
 from collections.abc import Callable, Sequence
 
 from zhiyin.app.serving.found import Finder
+from zhiyin.app.serving.judged import Judge, Judgement, LanguageModelSettings
 from zhiyin.app.serving.lists import RecommendRequest, list_of
-from zhiyin.app.serving.people import person_of
+from zhiyin.app.serving.people import Person, person_of
 from zhiyin.app.serving.recording import EventsRefusedError, Problem, checked_events, checked_id, impressions_of
 from zhiyin.app.serving.shelves import Shelf, Shelves, shelves_of
 from zhiyin.app.serving.similar import similar_to
 from zhiyin.app.serving.state import ServingSlot, ServingState
+from zhiyin.app.serving.tastes import Language, edited, liking_of, taste_of
 from zhiyin.app.serving.views import HistoryEntry, ItemView, number
 from zhiyin.app.system import System
 from zhiyin.app.words import WordsRequest
 from zhiyin.core.events import MISSING_TIME, Events
+from zhiyin.core.models import LanguageModel
 from zhiyin.core.results import Recommendations
-from zhiyin.core.stores import AppendReport, Stores
+from zhiyin.core.stores import AppendReport, Stores, Taste
 
 __all__ = [
     "EventsRefusedError",
     "HistoryEntry",
     "ItemView",
+    "Language",
+    "LanguageModelSettings",
     "Problem",
     "RecommendRequest",
     "Service",
@@ -28,6 +33,7 @@ __all__ = [
     "ServingState",
     "Shelf",
     "Shelves",
+    "Taste",
     "WordsRequest",
     "now_ms",
 ]
@@ -40,14 +46,24 @@ def now_ms() -> int:
 class Service:
     """Recommendations of one tenant. Safe to use from several threads where the stores are.
 
-    clock: the time in epoch ms, for tests and replays.
+    clock: the time in epoch ms, for tests and replays. language_model: judges the top of personal lists and describes
+    tastes, as `judging` says; None leaves lists as the system ranks them.
     """
 
-    def __init__(self, slot: ServingSlot | System, stores: Stores, clock: Callable[[], int] = now_ms) -> None:
+    def __init__(
+        self,
+        slot: ServingSlot | System,
+        stores: Stores,
+        clock: Callable[[], int] = now_ms,
+        language_model: LanguageModel | None = None,
+        judging: LanguageModelSettings | None = None,
+    ) -> None:
         self.slot = ServingSlot(slot) if isinstance(slot, System) else slot
         self._stores = stores
         self.clock = clock
         self._finder = Finder()
+        self._language_model = language_model
+        self._judge = None if language_model is None else Judge(language_model, judging or LanguageModelSettings())
         self._current()
 
     @property
@@ -63,7 +79,7 @@ class Service:
         """
         state = self._current()
         person = person_of(request.user_id, state.system, self._stores, self.clock(), request.items)
-        served = list_of(state, person, request)
+        served = list_of(state, person, request, judgement=self._judgement(state, person))
         self._log([served])
         return served
 
@@ -77,7 +93,8 @@ class Service:
         served = []
         for user_id in user_ids:
             person = person_of(user_id, state.system, self._stores, self.clock())
-            served.append(list_of(state, person, RecommendRequest(user_id, n, keep_seen=keep_seen)))
+            request = RecommendRequest(user_id, n, keep_seen=keep_seen)
+            served.append(list_of(state, person, request, judgement=self._judgement(state, person)))
         self._log(served)
         return served
 
@@ -90,7 +107,8 @@ class Service:
         """
         state = self._current()
         person = person_of(user_id, state.system, self._stores, self.clock())
-        answer = shelves_of(state, person, RecommendRequest(user_id, n, categories))
+        request = RecommendRequest(user_id, n, categories)
+        answer = shelves_of(state, person, request, self._judgement(state, person))
         self._log([shelf.recommendations for shelf in answer.shelves])
         return answer
 
@@ -159,6 +177,20 @@ class Service:
         person = None if user_id is None else person_of(user_id, state.system, self._stores, now)
         return self._finder.find(state, person, request, now)
 
+    def taste(self, user_id: str, language: Language = "en") -> Taste | None:
+        """What the user likes, in their own words, else in those of the language model; None where there are none."""
+        state = self._current()
+        person = person_of(user_id, state.system, self._stores, self.clock())
+        return taste_of(state, person, self._stores.tastes, self._language_model, language)
+
+    def edit_taste(self, user_id: str, text: str) -> Taste:
+        """Keeps the user's own words, which nothing generated replaces. Raises `InputError` for words that are none."""
+        return self._stores.tastes.write(checked_id(user_id), edited(text))
+
+    def clear_taste(self, user_id: str) -> None:
+        """Forgets the description; another may be generated when it is next asked for."""
+        self._stores.tastes.clear(checked_id(user_id))
+
     def ready(self) -> bool:
         """Whether the store answers and the system can score."""
         self._stores.events.last_sequence()
@@ -166,7 +198,12 @@ class Service:
 
     def close(self) -> None:
         """Closes the stores."""
+        if self._judge is not None:
+            self._judge.close()
         self._stores.close()
+
+    def _judgement(self, state: ServingState, person: Person) -> Judgement | None:
+        return None if self._judge is None else Judgement(self._judge, liking_of(state, person, self._stores.tastes))
 
     def _current(self) -> ServingState:
         return self.slot.over(self._stores.catalog)

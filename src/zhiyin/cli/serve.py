@@ -12,6 +12,11 @@ def serve(
     artifact: Annotated[Path, typer.Option(help="Folder that `zhiyin train` wrote.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
+    language_model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL@URL", help="Judges lists and describes tastes; its key in LANGUAGE_MODEL_API_KEY."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML with a [language_model] table.")] = None,
 ) -> None:
     """Serve recommendations, the API and the page until interrupted."""
     # Imported here so that other commands start without the web stack.
@@ -19,10 +24,14 @@ def serve(
     import uvicorn  # noqa: PLC0415
 
     from zhiyin.app.serve import open_service  # noqa: PLC0415
+    from zhiyin.app.settings import read_settings  # noqa: PLC0415
     from zhiyin.web.application import create_app  # noqa: PLC0415
 
+    judging = read_settings(config).language_model
+    if language_model is not None:
+        judging = judging.model_copy(update={"endpoint": language_model})
     # Requests run side by side in a pool; more threads inside each would only contend for the same cores.
     torch.set_num_threads(1)
-    with closing(open_service(store, artifact)) as service:
+    with closing(open_service(store, artifact, judging)) as service:
         typer.echo(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
         uvicorn.run(create_app(service), host=host, port=port, log_level="warning", access_log=False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from zhiyin.app.service import HistoryEntry, ItemView, Service, Shelf
+from zhiyin.app.service import HistoryEntry, ItemView, Service, Shelf, Taste
 from zhiyin.core.results import Reason, Recommendations
 from zhiyin.web.schemas import (
     FoundListOut,
@@ -13,6 +13,7 @@ from zhiyin.web.schemas import (
     RecommendationsOut,
     RecommendedOut,
     ShelfOut,
+    TasteOut,
 )
 
 
@@ -34,6 +35,12 @@ def entry_out(entry: HistoryEntry) -> HistoryEntryOut:
     return HistoryEntryOut(
         item_id=entry.item_id, title=entry.title, event=entry.event, value=entry.value, timestamp=entry.timestamp
     )
+
+
+def taste_out(user_id: str, taste: Taste | None) -> TasteOut:
+    if taste is None:
+        return TasteOut(user_id=user_id, text=None, source=None)
+    return TasteOut(user_id=user_id, text=taste.text, source=taste.source)
 
 
 def reason_out(service: Service, reason: Reason) -> ReasonOut:

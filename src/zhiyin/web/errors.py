@@ -6,6 +6,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from zhiyin.app.service import EventsRefusedError, Problem
 from zhiyin.core.errors import ConfigError, InputError, NotFoundError, StoreError
@@ -50,10 +51,17 @@ def add_errors(app: FastAPI) -> None:
         return error_answer(503, str(error))
 
     @app.exception_handler(HTTPException)
-    def not_routed(_: Request, error: HTTPException) -> Response:
-        return error_answer(error.status_code, error.detail, headers=error.headers)
+    def not_routed(request: Request, error: HTTPException) -> Response:
+        headers = _allowed(app, request) if error.status_code == 405 else error.headers
+        return error_answer(error.status_code, error.detail, headers=headers)
 
     @app.exception_handler(RequestValidationError)
     def invalid(_: Request, error: RequestValidationError) -> Response:
         problems = [Problem(0, ".".join(str(part) for part in item["loc"][1:]), item["msg"]) for item in error.errors()]
         return error_answer(422, "the request has a parameter that cannot be used", problems)
+
+
+def _allowed(app: FastAPI, request: Request) -> dict[str, str]:
+    """Every method of a path; the framework names those of its first handler alone."""
+    near = [route for route in app.routes if route.matches(request.scope)[0] is Match.PARTIAL]
+    return {"Allow": ", ".join(sorted({method for route in near for method in getattr(route, "methods", None) or ()}))}

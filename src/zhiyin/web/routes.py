@@ -6,9 +6,9 @@ from fastapi import FastAPI, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
-from zhiyin.app.service import RecommendRequest, Service, WordsRequest
+from zhiyin.app.service import Language, RecommendRequest, Service, WordsRequest
 from zhiyin.core.events import MAX_ID_LENGTH
-from zhiyin.web.answers import entry_out, found_out, item_out, list_out, shelf_out
+from zhiyin.web.answers import entry_out, found_out, item_out, list_out, shelf_out, taste_out
 from zhiyin.web.bodies import MAX_EVENTS, read_events
 from zhiyin.web.errors import RefusalError
 from zhiyin.web.metrics import Metrics
@@ -30,6 +30,8 @@ from zhiyin.web.schemas import (
     SimilarListOut,
     SimilarOut,
     StateOut,
+    TasteIn,
+    TasteOut,
     UserOut,
     UsersOut,
 )
@@ -77,6 +79,26 @@ def add_people(app: FastAPI, service: Service, metrics: Metrics) -> None:
     def history(user_id: ExternalId, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> HistoryOut:
         """The user's latest events, newest first."""
         return HistoryOut(user_id=user_id, events=[entry_out(entry) for entry in service.history(user_id, limit)])
+
+
+def add_tastes(app: FastAPI, service: Service) -> None:
+    path = "/api/v1/users/{user_id:path}/taste"
+
+    @app.get(path)
+    def taste(user_id: ExternalId, language: Language = "en") -> TasteOut:
+        """What the user likes: in their own words, else in those of a language model, if one is asked."""
+        return taste_out(user_id, service.taste(user_id, language))
+
+    @app.put(path, responses={400: {"model": ErrorOut, "description": "The body is no text in UTF-8"}})
+    def edit(user_id: ExternalId, said: TasteIn) -> TasteOut:
+        """Keeps the user's own words in place of what was generated."""
+        return taste_out(user_id, service.edit_taste(user_id, said.text))
+
+    @app.delete(path)
+    def clear(user_id: ExternalId) -> TasteOut:
+        """Forgets the description; another may be generated when it is next asked for."""
+        service.clear_taste(user_id)
+        return taste_out(user_id, None)
 
 
 def add_items(app: FastAPI, service: Service) -> None:

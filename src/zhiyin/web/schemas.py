@@ -12,6 +12,7 @@ LATEST_TIMESTAMP = 253_402_300_799_999
 
 MAX_LIST = 100
 MAX_EXAMPLES = 100
+MAX_TASTE = 1000
 
 
 class Strict(BaseModel):
@@ -55,6 +56,12 @@ class FindIn(Strict):
     unlike: list[ExternalId] = Field(default=[], max_length=MAX_EXAMPLES)
     categories: list[str] = Field(default=[], max_length=20)
     n: Annotated[int, Field(ge=1, le=MAX_LIST), Whole] = 10
+
+
+class TasteIn(Strict):
+    """What a user says they like."""
+
+    text: str = Field(max_length=MAX_TASTE, pattern=r"[^\s\x00-\x1f\x7f-\x9f]")
 
 
 class ProblemOut(Strict):
@@ -143,6 +150,14 @@ class UserOut(Strict):
 
 class UsersOut(Strict):
     users: list[UserOut]
+
+
+class TasteOut(Strict):
+    """What a user likes, in words. source: "edited" by the user or "generated"; both null where nothing is said."""
+
+    user_id: str
+    text: str | None
+    source: str | None
 
 
 class ItemsOut(Strict):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from zhiyin.core.arrays import FloatVector, IntVector
+from zhiyin.core.catalog import Catalog
 from zhiyin.core.errors import ConfigError
 from zhiyin.core.models import Completion, LanguageModel, Prompt
 
@@ -31,7 +33,7 @@ GRADE_TOKENS = 2
 SURE_ENOUGH = 0.01
 """Where digits are less likely than this together, the model was about to answer something else."""
 
-ITEM_CHARACTERS = 1_000
+ITEM_CHARACTERS = 600
 
 KEPT_GRADES = 50_000
 
@@ -54,7 +56,7 @@ class LanguageModelSettings(BaseModel):
     endpoint: str | None = None
     candidates: int = Field(default=20, ge=1, le=100)
     max_rise: int = Field(default=5, ge=1)
-    deadline_s: float = Field(default=1.0, gt=0, le=60)
+    deadline_s: float = Field(default=1.0, gt=0, le=600)
     concurrency: int = Field(default=8, ge=1, le=64)
 
 
@@ -81,6 +83,7 @@ class Judge:
         self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="judge")
         self._known: dict[tuple[Liking, str], float] = {}
         self._rests_until = float("-inf")
+        self._failure = "its answers hold no digit"
 
     def order(self, liking: Liking, texts: Sequence[str | None]) -> list[int]:
         """The places of `texts`, best first, in their new order: always a permutation, the same where nothing is known.
@@ -112,7 +115,9 @@ class Judge:
         found = {futures[future]: grade for future in done if (grade := future.result()) is not None}
         if not found:
             self._rests_until = self._clock() + REST_SECONDS
-            LOG.warning("no grade of %d came in time; lists stay as they are for %g s", len(keys), REST_SECONDS)
+            LOG.warning(
+                "the language model gave no grade, lists stay as they are for %g s: %s", REST_SECONDS, self._failure
+            )
         return found
 
     def _grade(self, liking: Liking, text: str, end: float) -> float | None:
@@ -122,13 +127,30 @@ class Judge:
         try:
             grade = grade_of(self._model.complete(prompt_of(liking, text), GRADE_TOKENS, left, weighed=True))
         except ConfigError as error:
-            LOG.info("no grade: %s", error)
+            self._failure = str(error)
             return None
         if grade is not None:
             if len(self._known) >= KEPT_GRADES:
                 self._known.clear()
             self._known[liking, text] = grade
         return grade
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A judge of one person's lists."""
+
+    judge: Judge
+    liking: Liking
+
+    def best(
+        self, n: int, best: Callable[[int], tuple[IntVector, FloatVector]], catalog: Catalog
+    ) -> tuple[IntVector, FloatVector]:
+        """Rows and scores of the `n` best of the candidates, as judged. best: the so many best rows of `catalog`."""
+        # A length that cannot be is refused by `best`.
+        rows, scores = best(n if n < 1 else max(n, self.judge.settings.candidates))
+        order = self.judge.order(self.liking, catalog.take(rows).texts())[:n]
+        return rows[order], scores[order]
 
 
 def prompt_of(liking: Liking, text: str) -> Prompt:

@@ -2,10 +2,11 @@
 
 import uuid
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from zhiyin.app.serving.judged import Judgement
 from zhiyin.app.serving.people import PERSONAL, POPULAR, Person
 from zhiyin.app.serving.reasons import reasons_of
 from zhiyin.app.serving.state import ServingState
@@ -30,12 +31,23 @@ class RecommendRequest:
 
 
 def list_of(
-    state: ServingState, person: Person, request: RecommendRequest, hidden: Collection[str] = ()
+    state: ServingState,
+    person: Person,
+    request: RecommendRequest,
+    hidden: Collection[str] = (),
+    judgement: Judgement | None = None,
 ) -> Recommendations:
-    """The personal list without the items `hidden`; the popular one for a user with nothing liked yet."""
+    """The personal list without the items `hidden`; the popular one for a user with nothing liked yet.
+
+    judgement: orders the personal list anew, whose scores then may rise from one item to the next.
+    """
     if person.rung == POPULAR:
         return popular_list(state, person, request)
-    rows, scores = best_of(state, state.system.model, person, request, hidden)
+
+    def best(n: int) -> tuple[IntVector, FloatVector]:
+        return best_of(state, state.system.model, person, replace(request, n=n), hidden)
+
+    rows, scores = best(request.n) if judgement is None else judgement.best(request.n, best, state.catalog)
     return recommendations(state, person, (rows, scores), reasons_of(state, person, rows), PERSONAL)
 
 

@@ -4,10 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from zhiyin.app.serving.judged import Judgement
 from zhiyin.app.serving.lists import RecommendRequest, best_of, list_of, popular_list, recommendations
 from zhiyin.app.serving.people import PERSONAL, POPULAR, Person
 from zhiyin.app.serving.reasons import parts_by_item, reason_of
 from zhiyin.app.serving.state import ServingState
+from zhiyin.app.serving.tastes import favourite_categories
 from zhiyin.core.models import AdditiveModel
 from zhiyin.core.results import Reason, Recommendations
 from zhiyin.retrieval.topn import top_n
@@ -39,26 +41,29 @@ class Shelves:
     shelves: tuple[Shelf, ...]
 
 
-def shelves_of(state: ServingState, person: Person, request: RecommendRequest) -> Shelves:
-    """Shelves of `request.n` items; its categories narrow the first one."""
+def shelves_of(
+    state: ServingState, person: Person, request: RecommendRequest, judgement: Judgement | None = None
+) -> Shelves:
+    """Shelves of `request.n` items; its categories narrow the first one, which alone is judged."""
     if person.rung == POPULAR:
         return Shelves(person.user_id, (Shelf("popular", popular_list(state, person, request)),))
-    return Shelves(person.user_id, tuple(_personal(state, person, request)))
+    return Shelves(person.user_id, tuple(_personal(state, person, request, judgement)))
 
 
-def _personal(state: ServingState, person: Person, request: RecommendRequest) -> list[Shelf]:
+def _personal(
+    state: ServingState, person: Person, request: RecommendRequest, judgement: Judgement | None
+) -> list[Shelf]:
     n = request.n
     if not request.categories:
         # In a small catalogue the first shelf would otherwise leave nothing for the others.
         n = min(n, max(SHELF_MINIMUM, len(state.system.items) // 4))
-    main = Shelf("for-you", list_of(state, person, replace(request, n=n)))
+    main = Shelf("for-you", list_of(state, person, replace(request, n=n), judgement=judgement))
     shown = {item.item_id for item in main.recommendations.items}
     below: list[Shelf] = []
     for shelf in _because(state, person, n, shown):
         below.append(shelf)
         shown.update(item.item_id for item in shelf.recommendations.items)
-    favourite = _favourite_category(state, person)
-    if favourite is not None:
+    for favourite in favourite_categories(state, person)[:1]:
         listed = list_of(state, person, RecommendRequest(person.user_id, n, (favourite,)), hidden=shown)
         below.append(Shelf("category", listed, category=favourite))
     popular = Shelf("popular", popular_list(state, person, RecommendRequest(person.user_id, n)))
@@ -92,14 +97,3 @@ def _because(state: ServingState, person: Person, n: int, shown: set[str]) -> li
         listed = recommendations(state, person, best_of_pool, reasons, PERSONAL)
         shelves.append(Shelf("because", listed, reason=reasons[0]))
     return shelves
-
-
-def _favourite_category(state: ServingState, person: Person) -> str | None:
-    """The category with most of the user's liking; of equals the first by name."""
-    history = person.query.history
-    sums: dict[str, float] = {}
-    for row, weight in zip(history.items, history.weights, strict=True):
-        for category in state.catalog.categories[row]:
-            sums[category] = sums.get(category, 0.0) + float(weight)
-    liked = [(-total, name) for name, total in sums.items() if total > 0]
-    return min(liked)[1] if liked else None
