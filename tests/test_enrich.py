@@ -12,12 +12,14 @@ from typer.testing import CliRunner
 
 from zhiyin.app.enrich import BATCH, EnrichReport, EnrichRequest, KeptTexts, enrich
 from zhiyin.app.generated import DESCRIPTION_SOURCE, GENERATED, whole_sentences
+from zhiyin.app.service import ItemView
 from zhiyin.cli import application
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.errors import ConfigError, InputError
 from zhiyin.encoders.language_model import KEY_VARIABLE
 from zhiyin.storage.opening import open_stores
 from zhiyin.testing.hostile_texts import HOSTILE
+from zhiyin.web.answers import item_out
 
 
 @pytest.fixture
@@ -175,6 +177,19 @@ def test_a_broken_line_costs_only_itself(tmp_path: Path) -> None:
 )
 def test_a_text_ends_with_a_sentence(said: str, kept: str) -> None:
     assert whole_sentences(said, 9) == kept
+
+
+def test_a_client_is_told_which_descriptions_were_generated(store: str, server: ChatServer) -> None:
+    run(store, server)
+    with closing(open_stores(store)) as stores:
+        catalog = stores.catalog.read()
+    views = {item_id: item_out(ItemView.of(catalog, row)) for row, item_id in enumerate(catalog.item_id)}
+    assert {item_id: view.generated for item_id, view in views.items()} == {
+        "alien": True,
+        "moon": False,
+        "up": True,
+        "code": False,
+    }
 
 
 def test_a_shell_tells_what_was_written(store: str, server: ChatServer, tmp_path: Path) -> None:

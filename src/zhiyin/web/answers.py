@@ -24,6 +24,7 @@ def item_out(view: ItemView) -> ItemOut:
         description=view.description,
         categories=list(view.categories),
         price=view.price,
+        generated=view.generated,
     )
 
 

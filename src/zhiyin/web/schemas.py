@@ -96,11 +96,14 @@ class ReasonOut(Strict):
 
 
 class ItemOut(Strict):
+    """generated: a language model wrote the description, not the shop."""
+
     item_id: str
     title: str
     description: str | None
     categories: list[str]
     price: float | None
+    generated: bool
 
 
 class RecommendedOut(Strict):

@@ -4,18 +4,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zhiyin.app.generated import DESCRIPTION_SOURCE, GENERATED
 from zhiyin.core.catalog import Catalog
 
 
 @dataclass(frozen=True)
 class ItemView:
-    """What is known of one item; `title` falls back to the id."""
+    """What is known of one item; `title` falls back to the id. generated: a language model wrote the description."""
 
     item_id: str
     title: str
     description: str | None
     categories: tuple[str, ...]
     price: float | None
+    generated: bool = False
 
     @classmethod
     def of(cls, catalog: Catalog, row: int) -> "ItemView":
@@ -25,6 +27,8 @@ class ItemView:
             description=catalog.description[row],
             categories=catalog.categories[row],
             price=number(catalog.price[row]),
+            generated=DESCRIPTION_SOURCE in catalog.attributes
+            and catalog.attributes[DESCRIPTION_SOURCE][row] == GENERATED,
         )
 
 
