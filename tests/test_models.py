@@ -96,6 +96,13 @@ def test_popularity_fades_with_time() -> None:
     np.testing.assert_allclose(fading.score([data.query(0)])[0], [1.5, 2])
 
 
+def test_new_items_are_as_popular_as_those_that_nobody_touched() -> None:
+    data = dataset_of([History.of_items([0])], 2)
+    model = Popularity(Popularity.Config())
+    model.fit(data, RUN)
+    np.testing.assert_allclose(model.extended(data.catalog, {}).score([data.query(0)])[0], [1, 0, 0, 0])
+
+
 def test_popularity_ignores_dislikes() -> None:
     data = dataset_of([timed([0, 1], [0, 1], [-1, 1])], 2)
     model = Popularity(Popularity.Config())

@@ -45,6 +45,7 @@ class Network(NextItemNetwork):
     """Row n of the history tables pads a history and is masked."""
 
     by_item: ClassVar[frozenset[str]] = NextItemNetwork.by_item | {"keys.weight", "values.weight", "targets.weight"}
+    looked_up: ClassVar[frozenset[str]] = frozenset({"keys.weight"})
 
     def __init__(self, config: AttentiveConfig, n_items: int, read: int) -> None:
         super().__init__(n_items, config, read, gain=GAIN)
@@ -152,13 +153,13 @@ class Attentive(NextItemModel[Network]):
 
     def contributions(self, query: Query, items: IntVector) -> Contributions:
         """Exact: the score is the item's base plus the weighted products of the events the attention reads."""
-        network = self.network
+        reader = self.reader
         parts = np.zeros((len(items), len(query.history)))
-        read = liked(query, self.config.length, network.n_items)
+        read = liked(query, self.config.length, reader.n_items)
         if len(read):
             with torch.inference_mode():
-                rows = latest_first([query.history.items[read]], network.n_items)
-                weights, values = network.attention(rows, self._items.evidence)
+                rows = latest_first([query.history.items[read]], reader.n_items)
+                weights, values = reader.attention(rows, self.evidence)
             shares = self.config.trust * (weights[0, :, None] * values[0]).numpy()
             parts[:, read[::-1]] = self.item_directions()[items] @ shares.T
         return Contributions(self.item_vectors()[items, -1], parts)

@@ -45,8 +45,12 @@ class ContentNeighbours(NearnessModel):
         return FitReport()
 
     def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> "ContentNeighbours":
+        arrived = self._narrowing.of(self._read(content)).astype(np.float32)
+        parameters = self.parameters()
         other = type(self)(self.config)
-        other._take(self._narrowing, np.concatenate([self._vectors, self._narrowing.of(self._read(content))]))
+        other._narrowing = self._narrowing
+        other._parameters = {**parameters, "vectors": np.concatenate([parameters["vectors"], arrived])}
+        other._vectors = np.concatenate([self._vectors, arrived.astype(np.float64)])
         return other
 
     @property

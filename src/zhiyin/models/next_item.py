@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar, cast
 
@@ -82,6 +83,9 @@ class NextItemNetwork(ItemNetwork, ABC):
     by_item: ClassVar[frozenset[str]] = frozenset({"item_bias", "moment", "known", "content.narrowed"})
     """Parameters with a row for each item; what rows come behind those are of no item."""
 
+    looked_up: ClassVar[frozenset[str]] = frozenset()
+    """Those of them that reading a history needs beside the evidence."""
+
     def __init__(self, n_items: int, config: NextItemConfig, read: int, gain: float = 1.0) -> None:
         super().__init__(n_items)
         self.id_dropout = config.id_dropout
@@ -159,23 +163,44 @@ class NextItemModel(NeuralModel[L]):
         mean = parameters.get("content.mean")
         return self.sized(len(parameters["item_bias"]), 0 if mean is None else len(mean))
 
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self._reader: L | None = None
+
+    @property
+    def reader(self) -> L:
+        """What reads histories: the network, over items that came later, too."""
+        return self._reader or self.network
+
     def settle(self) -> None:
         super().settle()
         network = self.network
         with torch.inference_mode():
-            self._items = network.items()
-            base = self._items.base + self._items.known * network.moment
-        self._item_vectors: FloatMatrix = self._table(self._items.vectors, base)
+            items = network.items()
+            base = items.base + items.known * network.moment
+        self._reader = network
+        self.evidence: Tensor = items.evidence
+        self._item_vectors: FloatMatrix = self._table(items.vectors, base)
+        self._arrived = torch.zeros(0, self.config.content_dim)
+
+    def parameters(self) -> Parameters:
+        known, n_items = super().parameters(), self.network.n_items
+        if not len(self._arrived):
+            return known
+        places = [n_items] * len(self._arrived)
+        longer = {name: np.insert(known[name], places, 0, axis=0) for name in self.network.by_item}
+        longer["content.narrowed"][n_items:] = self._arrived.numpy()
+        return {**known, **longer}
 
     def query_vectors(self, queries: Sequence[Query]) -> FloatMatrix:
         """(queries, dim + 1) float64: the trusted state of the history, and a one that takes the item's base along."""
-        network = self.network
+        reader = self.reader
         states = [np.zeros((0, self.config.dim))]
         for start in range(0, len(queries), SCORING_BATCH):
             asked = queries[start : start + SCORING_BATCH]
-            sequences = [q.history.items[liked(q, self.config.length, network.n_items)] for q in asked]
+            sequences = [q.history.items[liked(q, self.config.length, reader.n_items)] for q in asked]
             with torch.inference_mode():
-                states.append(network.read(sequences, self._items.evidence).numpy())
+                states.append(reader.read(sequences, self.evidence).numpy())
         together = self.config.trust * np.concatenate(states)
         return np.concatenate([together, np.ones((len(together), 1))], axis=1)
 
@@ -191,22 +216,53 @@ class NextItemModel(NeuralModel[L]):
         """Raises `ConfigError` of a model that was trained without content, too."""
         if self.network.content is None:
             raise ConfigError(f"{self.name}: trained without content; set `encoders` and train again")
-        told = torch.from_numpy(np.asarray(vectors_of(content, self.config.encoders, self.name), np.float64))
-        n_items, arrived = self.network.n_items, len(told)
-        parameters = dict(self.parameters())
-        for name in self.network.by_item:
-            parameters[name] = np.insert(parameters[name], [n_items] * arrived, 0, axis=0)
-        parameters["content.narrowed"][n_items:] = self.network.content.of(told).numpy()
-        other = type(self)(self.config)
-        other.load_parameters(parameters)
+        other = copy(self)
+        if not len(catalog):
+            return other
+        vectors = np.asarray(vectors_of(content, self.config.encoders, self.name), np.float64)
+        with torch.no_grad():
+            told = self.network.content.of(torch.from_numpy(vectors))
+            arrived = self._alone(told).items()
+            other._reader = self._longer_reader(len(told))
+            other.evidence = _joined(self.evidence[: self.reader.n_items], arrived.evidence)
+        # A catalogue is large and what arrives is small: nothing is computed anew, and little is copied.
+        other._item_vectors = np.concatenate([self._item_vectors, self._table(arrived.vectors, arrived.base)])
+        other._arrived = torch.cat([self._arrived, told])
         return other
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         return gather(self.query_vectors(queries) @ self.item_vectors().T, candidates)
 
+    def _alone(self, told: Tensor) -> L:
+        """The network over nothing but items of the content `told` (n, content_dim)."""
+        state, n_items = self.network.state_dict(), self.network.n_items
+        blank = {name: state[name].new_zeros(len(told), *state[name].shape[1:]) for name in self.network.by_item}
+        tables = {name: torch.cat([rows, state[name][n_items:]]) for name, rows in blank.items()}
+        return _over(self.network, len(told), {**tables, "content.narrowed": told})
+
+    def _longer_reader(self, arrived: int) -> L:
+        """What reads histories with `arrived` more items in them; other tables stay as they are."""
+        state, n_items = self.reader.state_dict(), self.reader.n_items
+        blank = {name: state[name].new_zeros(arrived, *state[name].shape[1:]) for name in self.network.looked_up}
+        tables = {name: _joined(state[name][:n_items], rows, state[name][n_items:]) for name, rows in blank.items()}
+        return _over(self.reader, n_items + arrived, tables)
+
     def _table(self, vectors: Tensor, base: Tensor) -> FloatMatrix:
         level = base - self.config.trust * (vectors @ self.network.centre)
         return cast(FloatMatrix, torch.cat([vectors, level[:, None]], 1).numpy())
+
+
+def _over(network: L, n_items: int, tables: Mapping[str, Tensor]) -> L:
+    """`network` over other items, with `tables` in the place of its own and all else shared."""
+    tensors = (*network.named_parameters(), *network.named_buffers())
+    other = deepcopy(network, {id(own): tables.get(name, own) for name, own in tensors})
+    other.n_items = n_items
+    return other
+
+
+def _joined(*parts: Tensor) -> Tensor:
+    """Rows behind each other. NumPy asks for large pages, which spares most of the time that new memory takes."""
+    return torch.from_numpy(np.concatenate([part.numpy() for part in parts]))
 
 
 class NextItemTask(NeuralTask[L]):

@@ -1,12 +1,13 @@
 """What everybody likes, with the past fading."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from zhiyin.core.arrays import FloatMatrix, IntVector
+from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.models import Candidates, FitReport, Run, gather
 from zhiyin.core.results import Contributions
@@ -39,6 +40,12 @@ class Popularity(StoredModel):
         weights *= decay(events.timestamps, data.now, self.config.half_life_days)
         self.load_parameters({"popularity": np.bincount(events.items, weights, len(data.items))})
         return FitReport()
+
+    def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> "Popularity":
+        """New items are as popular as one that nobody touched."""
+        other = type(self)(self.config)
+        other.load_parameters({"popularity": np.append(self.parameters()["popularity"], np.zeros(len(catalog)))})
+        return other
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         popularity = self.parameters()["popularity"]
