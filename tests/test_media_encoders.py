@@ -2,7 +2,9 @@
 
 import logging
 import wave
+from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -26,6 +28,7 @@ from zhiyin.dataset.settings import PreparationSettings
 from zhiyin.encoders import vision, weights
 from zhiyin.encoders.cache import encode_cached
 from zhiyin.encoders.media import FRAMES, SECONDS, SIDE, UnreadableError, pictures, sound
+from zhiyin.encoders.torch_files import tensors
 from zhiyin.encoders.weights import installed, packaged
 from zhiyin.storage.opening import open_stores
 from zhiyin.testing.encoder_conformance import registered_encoders
@@ -91,6 +94,32 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, name: str, ad
 def test_weights_are_those_that_were_pinned() -> None:
     with pytest.raises(ConfigError, match="install the pinned version of 'PIL'"):
         packaged("PIL", "Image.py", "0" * 64)
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_tensors_are_read_without_unpickling(tmp_path: Path, new: bool) -> None:
+    saved = {
+        "weight": torch.rand(3, 4, 5).permute(2, 0, 1),
+        "count": torch.tensor(7),
+        "part": torch.arange(10.0)[2:8:2],
+    }
+    torch.save((OrderedDict(saved), {"rate": 3}), tmp_path / "saved.pth", _use_new_zipfile_serialization=new)
+    found = tensors(tmp_path / "saved.pth")
+    assert list(found) == list(saved)
+    for name, tensor in saved.items():
+        np.testing.assert_array_equal(found[name], tensor.numpy())
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_what_a_file_of_weights_would_do_is_not_done(tmp_path: Path, new: bool) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+            return Path.touch, (tmp_path / "sprung",)
+
+    torch.save({"trap": Trap()}, tmp_path / "saved.pth", _use_new_zipfile_serialization=new)
+    with suppress(ValueError):
+        assert tensors(tmp_path / "saved.pth") == {}
+    assert not (tmp_path / "sprung").exists()
 
 
 # -- broken files -----------------------------------------------------------------------------------------------------

@@ -62,8 +62,8 @@ class Aisfx:
         model = nn.Sequential()
         for number, (read, made, pool) in enumerate(zip((1, *CHANNELS), CHANNELS, POOLS, strict=False), 1):
             model.add_module(f"conv_block{number}", _block(read, made, pool))
-        weights, _ = packaged(PACKAGE, FILE, SHA256, _numpy_types())
         prefix = "embedding_net."
+        weights = packaged(PACKAGE, FILE, SHA256)
         model.load_state_dict({key.removeprefix(prefix): value for key, value in weights.items() if prefix in key})
         return model.eval()
 
@@ -102,9 +102,3 @@ def _windows(place: str) -> Pieces:
     energy = log_mel(samples, RATE, FRAME, HOP, BANDS) / np.float32(HIGHEST)
     energy = np.pad(energy, ((0, max(WINDOW - len(energy), 0)), (0, 0)))
     return energy[: len(energy) // WINDOW * WINDOW].reshape(-1, WINDOW, BANDS)
-
-
-def _numpy_types() -> list[Any]:
-    """Of the plain numbers that lie beside the weights."""
-    made_by = np.float64().__reduce__()[0]
-    return [(made_by, "numpy.core.multiarray.scalar"), np.dtype, np.dtypes.Float64DType, np.dtypes.Int64DType]
