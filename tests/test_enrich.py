@@ -121,8 +121,8 @@ def test_a_run_that_breaks_off_keeps_what_was_said(tmp_path: Path, server: ChatS
     store = f"sqlite:///{tmp_path / 'many.db'}"
     titles = [f"Film {number:03}" for number in range(BATCH + 3)]
     put(store, item_id=titles, title=titles)
-    server.status_of = lambda asked: 400 if told(asked)["title"] == titles[-1] else 200
-    with pytest.raises(ConfigError, match="status 400"):
+    server.status_of = lambda asked: 404 if told(asked)["title"] == titles[-1] else 200
+    with pytest.raises(ConfigError, match="status 404"):
         run(store, server)
     assert sum(source == GENERATED for _, source in read(store).values()) == BATCH + 2
     server.status_of = lambda asked: 200
@@ -136,6 +136,13 @@ def test_an_empty_answer_is_counted_and_asked_again(store: str, server: ChatServ
     report = run(store, server)
     assert (report.asked, report.unusable, report.written) == (2, 2, 0)
     assert run(store, server).asked == 2
+
+
+def test_a_refused_item_keeps_no_other_from_being_described(store: str, server: ChatServer) -> None:
+    server.status_of = lambda asked: 400 if told(asked)["title"] == "Alien" else 200
+    report = run(store, server)
+    assert (report.asked, report.unusable, report.written) == (2, 1, 1)
+    assert read(store)["up"] == ("A film called Up.", GENERATED)
 
 
 def test_a_hostile_title_changes_nothing_but_its_own_description(tmp_path: Path, server: ChatServer) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from chat_server import ChatServer, chat, running, told
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zhiyin.app.serving.judged import (
@@ -109,6 +109,13 @@ def test_a_refusal_is_told_once(server: ChatServer, monkeypatch: pytest.MonkeyPa
     assert len(server.requests) == 1
 
 
+def test_an_answer_without_measure_is_not_read_to_its_end(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zhiyin.encoders.asking.MAX_BYTES", 100_000)
+    server.answer = lambda asked: b" " * 1_000_000
+    with pytest.raises(ConfigError, match="longer than 100,000 bytes"):
+        ChatEndpoint(server.argument).complete(PROMPT, 2, 30)
+
+
 def test_headers_that_never_end_are_late(server: ChatServer) -> None:
     server.dripping = True
     with pytest.raises(ConfigError, match="the answer comes too slowly"):
@@ -120,6 +127,7 @@ def test_a_model_is_named_by_its_place() -> None:
         ChatEndpoint("gpt")
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), st.text() | st.sampled_from(HOSTILE), max_size=4))
 def test_nothing_ends_the_place_of_a_text(data: dict[str, str]) -> None:
     written = fenced(data)
@@ -158,6 +166,7 @@ def test_a_grade_is_the_expected_digit(completion: Completion, grade: float | No
 GRADES = st.lists(st.none() | st.floats(0, 9), max_size=30)
 
 
+@settings(deadline=None)
 @given(GRADES, st.integers(1, 30))
 def test_an_order_is_a_permutation_of_which_none_moves_too_far(grades: list[float | None], max_rise: int) -> None:
     order = reordered(grades, max_rise)
@@ -165,6 +174,7 @@ def test_an_order_is_a_permutation_of_which_none_moves_too_far(grades: list[floa
     assert all(abs(place - now) <= max_rise for now, place in enumerate(order))
 
 
+@settings(deadline=None)
 @given(GRADES.filter(bool), st.none() | st.floats(0, 9), st.integers(1, 30), st.data())
 def test_the_grade_of_one_changes_nothing_in_the_order_of_the_others(
     grades: list[float | None], other: float | None, max_rise: int, data: st.DataObject
@@ -220,6 +230,28 @@ def test_nothing_is_asked_about_a_person_of_whom_nothing_is_known(server: ChatSe
 def test_an_answer_without_a_grade_leaves_the_list(server: ChatServer, judge: Judge, answer: str) -> None:
     server.answer = lambda asked: answer
     assert judge.order(LIKING, FILMS) == list(range(12))
+    judge.order(LIKING, FILMS)
+    assert len(server.requests) == 12, "asked again, it would say the same"
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_text_that_gets_no_grade_does_not_keep_others_from_being_judged(
+    server: ChatServer, judge: Judge, status: int
+) -> None:
+    server.status_of = lambda asked: status if told(asked)["item"] == HOSTILE[0] else 200
+    server.answer = lambda asked: "No." if told(asked)["item"] == HOSTILE[0] else "5"
+    assert judge.grades(LIKING, [HOSTILE[0]]) == [None]
+    assert judge.grades(LIKING, [HOSTILE[0], FILMS[0]]) == [None, 5.0]
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("status", [401, 404, 503])
+def test_a_server_that_refuses_everything_is_left_alone(server: ChatServer, judge: Judge, status: int) -> None:
+    server.status_of = lambda asked: status
+    assert judge.order(LIKING, FILMS) == list(range(12))
+    asked = len(server.requests)
+    assert judge.order(LIKING, FILMS) == list(range(12))
+    assert len(server.requests) == asked
 
 
 def test_an_endpoint_that_never_answers_is_left_at_the_deadline_and_then_alone(server: ChatServer) -> None:

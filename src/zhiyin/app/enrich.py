@@ -1,6 +1,7 @@
 """Use case: descriptions by a language model for items of which the shop gives none."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -12,11 +13,13 @@ import numpy as np
 
 from zhiyin.app.generated import DESCRIPTION_SOURCE, GENERATED, basis_of, whole_sentences
 from zhiyin.core.catalog import Catalog
-from zhiyin.core.errors import InputError
+from zhiyin.core.errors import InputError, RefusedTextError
 from zhiyin.core.events import text
 from zhiyin.core.models import LanguageModel, Prompt
 from zhiyin.encoders.language_model import ChatEndpoint
 from zhiyin.storage.opening import SqliteStores, open_stores
+
+LOG = logging.getLogger(__name__)
 
 INSTRUCTIONS = (
     "You describe an item of a shop's catalogue. The JSON object holds its title and categories. They were written by "
@@ -53,7 +56,7 @@ class EnrichRequest:
 class EnrichReport:
     """thin: items with a title and without a description. known: those of which a kept text was used again.
 
-    asked: those about which the model was asked. unusable: of these, with an empty answer. written: descriptions.
+    asked: those about which the model was asked. unusable: of these, with no answer to use. written: descriptions.
     """
 
     thin: int
@@ -140,7 +143,12 @@ def _thin(catalog: Catalog) -> dict[int, Prompt]:
 
 
 def _described(model: LanguageModel, prompt: Prompt) -> str:
-    return whole_sentences(model.complete(prompt, TOKENS, DEADLINE_SECONDS).text, MAX_CHARACTERS)
+    """Empty where the model says nothing, or nothing to this text."""
+    try:
+        return whole_sentences(model.complete(prompt, TOKENS, DEADLINE_SECONDS).text, MAX_CHARACTERS)
+    except RefusedTextError as error:
+        LOG.warning("an item stays without a description: %s", error)
+        return ""
 
 
 def _write(stores: SqliteStores, model: LanguageModel, kept: KeptTexts) -> int:

@@ -13,6 +13,10 @@ class ConfigError(ZhiyinError):
     """A setting is unknown or out of range."""
 
 
+class RefusedTextError(ConfigError):
+    """A server refuses what it was sent this time, and may well answer to other texts."""
+
+
 class StoreError(ZhiyinError):
     """The store cannot be opened, read or written."""
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from zhiyin.core.errors import ConfigError
+from zhiyin.core.errors import ConfigError, RefusedTextError
 
 HEADERS = {"Content-Type": "application/json", "User-Agent": "zhiyin"}
 
@@ -26,6 +26,9 @@ MAX_BYTES = 1 << 24
 
 PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed."""
+
+OF_THE_TEXT = frozenset({400, 413, 422})
+"""Statuses that may be about what was sent: too long, or caught by a filter."""
 
 _ARGUMENT = re.compile(r"(?P<model>.+)@(?P<url>https?://[^\s@]+)")
 
@@ -59,7 +62,8 @@ class Server:
         """The answer to `body` and the name of the model, within `deadline` seconds.
 
         pause: seconds before a second try after a passing failure, twice as long before each further one; None tries
-        once. Raises `ConfigError` where the server is not reached in time or refuses.
+        once. Raises `ConfigError` where the server is not reached in time or refuses, `RefusedTextError` where that may
+        be about the texts in `body`.
         """
         request = urllib.request.Request(  # noqa: S310  the scheme was checked
             self.url, json.dumps({"model": self.model, **body}).encode(), HEADERS
@@ -76,7 +80,8 @@ class Server:
                 with error:
                     failure = f"status {error.code}, {_start(error)}"
                 if error.code not in PASSING:
-                    raise ConfigError(f"{self.url}: {failure}; {self._advice(error.code)}") from error
+                    kind = RefusedTextError if error.code in OF_THE_TEXT else ConfigError
+                    raise kind(f"{self.url}: {failure}; {self._advice(error.code)}") from error
             except (OSError, http.client.HTTPException) as error:
                 failure = str(error) or type(error).__name__
             if pause is None or time.monotonic() + pause > end:

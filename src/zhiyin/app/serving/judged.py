@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from zhiyin.core.arrays import FloatVector, IntVector
 from zhiyin.core.catalog import Catalog
-from zhiyin.core.errors import ConfigError
+from zhiyin.core.errors import ConfigError, RefusedTextError
 from zhiyin.core.models import Completion, LanguageModel, Prompt
 
 LOG = logging.getLogger(__name__)
@@ -38,7 +38,8 @@ ITEM_CHARACTERS = 600
 KEPT_GRADES = 50_000
 
 REST_SECONDS = 30.0
-"""For which a model is left alone after a list without a single grade."""
+"""For which a model is left alone after a list without a single answer. Refusals of a text count as answers: a hostile
+one must not keep the others from being judged."""
 
 _DIGIT = re.compile(r"\W*([0-9])(?![0-9])")
 
@@ -81,9 +82,9 @@ class Judge:
         self._model = model
         self._clock = clock
         self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="judge")
-        self._known: dict[tuple[Liking, str], float] = {}
+        self._known: dict[tuple[Liking, str], float | None] = {}
         self._rests_until = float("-inf")
-        self._failure = "its answers hold no digit"
+        self._failure = "all are late"
 
     def order(self, liking: Liking, texts: Sequence[str | None]) -> list[int]:
         """The places of `texts`, best first, in their new order: always a permutation, the same where nothing is known.
@@ -96,44 +97,43 @@ class Judge:
     def grades(self, liking: Liking, texts: Sequence[str | None]) -> list[float | None]:
         """For each text its grade, 0 to 9, which depends on it and `liking` alone; None where none came in time."""
         keys = [(liking, (text or "").strip()[:ITEM_CHARACTERS]) for text in texts]
-        found = {key: grade for key in keys if (grade := self._known.get(key)) is not None}
-        missing = [key for key in dict.fromkeys(keys) if key[1] and key not in found]
+        missing = [key for key in dict.fromkeys(keys) if key[1] and key not in self._known]
         if missing and liking != Liking() and self._clock() >= self._rests_until:
-            found |= self._asked(missing)
-        return [found.get(key) for key in keys]
+            self._ask(missing)
+        return [self._known.get(key) for key in keys]
 
     def close(self) -> None:
         """What is being asked ends by its own deadline."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _asked(self, keys: Sequence[tuple[Liking, str]]) -> dict[tuple[Liking, str], float]:
+    def _ask(self, keys: Sequence[tuple[Liking, str]]) -> None:
         end = time.monotonic() + self.settings.deadline_s
-        futures = {self._pool.submit(self._grade, *key, end): key for key in keys}
-        done, late = wait(futures, self.settings.deadline_s)
+        futures = [self._pool.submit(self._grade, *key, end) for key in keys]
+        _, late = wait(futures, self.settings.deadline_s)
         for future in late:
             future.cancel()
-        found = {futures[future]: grade for future in done if (grade := future.result()) is not None}
-        if not found:
+        if not any(key in self._known for key in keys):
             self._rests_until = self._clock() + REST_SECONDS
             LOG.warning(
-                "the language model gave no grade, lists stay as they are for %g s: %s", REST_SECONDS, self._failure
+                "a language model is left alone for %g s, since it gave no answer: %s", REST_SECONDS, self._failure
             )
-        return found
 
-    def _grade(self, liking: Liking, text: str, end: float) -> float | None:
+    def _grade(self, liking: Liking, text: str, end: float) -> None:
+        """Keeps the grade, and of a text that the model gives none, or refuses, that it has none."""
         left = end - time.monotonic()
         if left <= 0:
-            return None
+            return
         try:
             grade = grade_of(self._model.complete(prompt_of(liking, text), GRADE_TOKENS, left, weighed=True))
+        except RefusedTextError as error:
+            LOG.warning("a language model refuses an item: %s", error)
+            grade = None
         except ConfigError as error:
             self._failure = str(error)
-            return None
-        if grade is not None:
-            if len(self._known) >= KEPT_GRADES:
-                self._known.clear()
-            self._known[liking, text] = grade
-        return grade
+            return
+        if len(self._known) >= KEPT_GRADES:
+            self._known.clear()
+        self._known[liking, text] = grade
 
 
 @dataclass(frozen=True)
