@@ -109,6 +109,17 @@ def test_a_refusal_is_told_once(server: ChatServer, monkeypatch: pytest.MonkeyPa
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("key", ["sec\nret", "sécret", "秘密"])
+def test_a_key_that_cannot_be_sent_is_told_but_not_shown(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, key)
+    with pytest.raises(ConfigError, match=KEY_VARIABLE) as caught:
+        ChatEndpoint(server.argument).complete(PROMPT, 2, 30)
+    assert key not in str(caught.value)
+    assert not server.requests
+
+
 def test_an_answer_without_measure_is_not_read_to_its_end(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zhiyin.encoders.asking.MAX_BYTES", 100_000)
     server.answer = lambda asked: b" " * 1_000_000
@@ -276,6 +287,17 @@ def test_a_dead_endpoint_leaves_the_list(server: ChatServer) -> None:
     server.shutdown()
     server.server_close()
     with closing(Judge(ChatEndpoint(argument), PATIENT)) as judge:
+        assert judge.order(LIKING, FILMS) == list(range(12))
+
+
+def test_a_model_that_fails_unexpectedly_leaves_the_list() -> None:
+    class Broken:
+        fingerprint = "broken"
+
+        def complete(self, prompt: Prompt, tokens: int, deadline: float, *, weighed: bool = False) -> Completion:
+            raise ZeroDivisionError
+
+    with closing(Judge(Broken(), PATIENT)) as judge:
         assert judge.order(LIKING, FILMS) == list(range(12))
 
 

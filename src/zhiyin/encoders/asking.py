@@ -68,7 +68,11 @@ class Server:
         request = urllib.request.Request(  # noqa: S310  the scheme was checked
             self.url, json.dumps({"model": self.model, **body}).encode(), HEADERS
         )
-        key = os.environ.get(self.key_variable)
+        key = os.environ.get(self.key_variable, "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigError(
+                f"the environment variable {self.key_variable} holds characters that no key has; set it anew"
+            )
         if key:
             request.add_unredirected_header("Authorization", f"Bearer {key}")
         end = time.monotonic() + deadline

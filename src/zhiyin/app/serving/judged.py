@@ -131,6 +131,10 @@ class Judge:
         except ConfigError as error:
             self._failure = str(error)
             return
+        except Exception:
+            # The list goes out without a judge, whatever is wrong with it.
+            LOG.exception("a language model failed unexpectedly")
+            return
         if len(self._known) >= KEPT_GRADES:
             self._known.clear()
         self._known[liking, text] = grade
