@@ -1,5 +1,6 @@
 """Encoders of images and sounds, the files they read, and the catalogue that names them."""
 
+import base64
 import logging
 import wave
 from collections import OrderedDict
@@ -15,6 +16,8 @@ import av
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -161,6 +164,30 @@ def test_a_picture_too_large_to_be_safe_is_not_decoded(tmp_path: Path) -> None:
         pictures(str(tmp_path / "bomb.png"))
 
 
+@cache
+def samples_of_files() -> tuple[bytes, ...]:
+    """A picture, an animation, a video with sound, and a sound."""
+    folder = Path(mkdtemp())
+    photograph(32).save(folder / "0.jpg")
+    photograph(32).save(folder / "1.gif", save_all=True, append_images=[photograph(32, 1)])
+    write_video(folder / "2.mp4", [90] * 12, tone(440, 0.5))
+    write_sound(folder / "3.wav", tone(440, 0.5))
+    return tuple(path.read_bytes() for path in sorted(folder.iterdir()))
+
+
+@settings(max_examples=100, deadline=None)
+@given(which=st.integers(0, 3), cut=st.floats(0, 1), flips=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255))))
+def test_damaged_files_are_read_or_told(which: int, cut: float, flips: list[tuple[float, int]]) -> None:
+    data = bytearray(samples_of_files()[which])
+    for share, value in flips:
+        data[int(share * (len(data) - 1))] = value
+    place = "data:;base64," + base64.b64encode(data[: int(cut * len(data))]).decode()
+    with suppress(UnreadableError):
+        assert all(image.mode == "RGB" for image in pictures(place))
+    with suppress(UnreadableError):
+        assert sound(place, RATE).dtype == np.float32
+
+
 # -- pictures ---------------------------------------------------------------------------------------------------------
 
 
@@ -199,9 +226,16 @@ def test_a_large_photograph_is_decoded_smaller(tmp_path: Path) -> None:
     assert SIDE <= min(found.size) < 3 * SIDE
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2_000, 3)])
-def test_odd_shapes_are_read(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_all_shades_of_a_deep_picture_count(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 25_600, 51_200]], np.uint16)).save(tmp_path / "deep.png")
+    (found,) = pictures(str(tmp_path / "deep.png"))
+    assert np.asarray(found)[0, :, 0].tolist() == [0, 100, 200]
+
+
+@pytest.mark.parametrize(("size", "seen"), [((1, 1), (1, 1)), ((2_000, 3), (48, 3)), ((3, 2_000), (3, 48))])
+def test_odd_shapes_are_read(tmp_path: Path, size: tuple[int, int], seen: tuple[int, int]) -> None:
     Image.new("RGB", size, "red").save(tmp_path / "odd.png")
+    assert pictures(str(tmp_path / "odd.png"))[0].size == seen
     assert make_encoder("efficientnet-lite").encode([Content(image=str(tmp_path / "odd.png"))]).any()
 
 

@@ -23,6 +23,9 @@ SECONDS = 10
 SIDE = 1024
 """A larger JPEG is decoded at a smaller scale, no shorter than this: models look at a few hundred pixels."""
 
+RATIO = 16
+"""Of a longer strip the middle is seen: a model that scales by the shorter side would make a giant of it."""
+
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "PPM")
 """Those that Pillow decodes itself; it hands others, such as EPS, to another program."""
 
@@ -102,11 +105,19 @@ def _stills(image: Any) -> list[Any]:
 def _plain(image: Any) -> Any:
     from PIL import Image, ImageOps  # noqa: PLC0415
 
-    upright = ImageOps.exif_transpose(image)
+    upright = _middle(ImageOps.exif_transpose(image))
+    if upright.mode == "I;16":  # of its 65,536 shades, `convert` keeps the darkest 256
+        upright = upright.point(lambda shade: shade / 256)
     if not upright.has_transparency_data:
         return upright.convert("RGB")
     coloured = upright.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured).convert("RGB")
+
+
+def _middle(image: Any) -> Any:
+    width, height = (min(side, RATIO * min(image.size)) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image if (width, height) == image.size else image.crop((left, top, left + width, top + height))
 
 
 def _frames(file: BinaryIO, pixels: int) -> list[Any]:
