@@ -85,19 +85,25 @@ class MemoryImpressions:
 class MemoryCatalog:
     def __init__(self) -> None:
         self.catalog = Catalog.build(item_id=[])
-        self.changes = 0
+        self.written: dict[str, int] = {}
+        self.writes = 0
 
     def upsert(self, catalog: Catalog) -> int:
         ids = list(dict.fromkeys([*self.catalog.item_id, *catalog.item_id]))
         self.catalog = overlay(align(self.catalog, Vocabulary(ids)), catalog)
-        self.changes += 1
+        self.writes += 1
+        self.written |= dict.fromkeys(catalog.item_id, self.writes)
         return len(catalog)
+
+    def changes(self, since: int | None) -> tuple[Catalog, int]:
+        later = [since is None or self.written[item_id] > since for item_id in self.catalog.item_id]
+        return self.catalog.take(np.flatnonzero(later)), self.writes
 
     def read(self) -> Catalog:
         return self.catalog
 
     def revision(self) -> int:
-        return self.changes
+        return self.writes
 
 
 class MemoryUsers:

@@ -176,6 +176,37 @@ def test_the_catalogue_replaces_items_by_id(opened: Open) -> None:
     assert list(read.attributes["brand"]) == ["x", None, None]
 
 
+def test_changes_are_told_since_a_revision(opened: Open) -> None:
+    catalog, foreign = opened("one").catalog, opened("other").catalog
+    assert [len(catalog.changes(since)[0]) for since in (None, 0)] == [0, 0]
+    catalog.upsert(Catalog.build(item_id=["b", "a", "c"]))
+    first = catalog.revision()
+    foreign.upsert(Catalog.build(item_id=["a"]))
+    catalog.upsert(Catalog.build(item_id=["d"]))
+    catalog.upsert(Catalog.build(item_id=["a"], title=["A"]))
+    changed, revision = catalog.changes(first)
+    assert (list(changed.item_id), list(changed.title)) == (["a", "d"], ["A", None])
+    assert revision == catalog.revision() > first
+    assert list(catalog.changes(None)[0].item_id) == ["b", "a", "c", "d"]
+    assert len(catalog.changes(revision)[0]) == 0
+
+
+def test_a_store_from_before_items_had_revisions_is_brought_up_to_date(opened: Open, tmp_path: Path) -> None:
+    opened().catalog.upsert(Catalog.build(item_id=["a", "b"]))
+    opened().close()
+    with sqlite3.connect(tmp_path / "store.db") as connection:
+        connection.executescript(
+            "DROP INDEX items_by_revision; ALTER TABLE items DROP COLUMN revision;"
+            "DELETE FROM schema_version WHERE version > 3"
+        )
+    connection.close()
+    catalog = opened().catalog
+    before = catalog.revision()
+    assert list(catalog.changes(None)[0].item_id) == ["a", "b"]
+    catalog.upsert(Catalog.build(item_id=["a", "c"]))
+    assert list(catalog.changes(before)[0].item_id) == ["a", "c"]
+
+
 def test_users_keep_their_attributes(opened: Open) -> None:
     users = opened().users
     users.upsert(Users.build(user_id=["u", "v"], attributes={"age": ["25", None]}))

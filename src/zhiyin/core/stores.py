@@ -88,8 +88,12 @@ class CatalogStore(Protocol):
 
     def read(self) -> Catalog: ...
 
+    def changes(self, since: int | None) -> tuple[Catalog, int]:
+        """Items written after the revision `since`, as they are now, and the revision that this is; None for all."""
+        ...
+
     def revision(self) -> int:
-        """Another number after every change, and cheap enough to ask for at each request."""
+        """A larger number after every change, and cheap enough to ask for at each request."""
         ...
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
     func,
     insert,
+    inspect,
     select,
 )
 
@@ -66,7 +67,9 @@ items = Table(
     Column("available_from", Integer),
     Column("available", Boolean, nullable=False),
     Column("attributes", JSON, nullable=False),
+    Column("revision", Integer, nullable=False, server_default="0"),
     PrimaryKeyConstraint("tenant", "item_id"),
+    Index("items_by_revision", "tenant", "revision"),
 )
 
 catalog_revisions = Table(
@@ -126,7 +129,19 @@ def _tastes(connection: Connection) -> None:
     metadata.create_all(connection, tables=[tastes])
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_first_tables, _catalog_revisions, _tastes)
+def _item_revisions(connection: Connection) -> None:
+    # A new database has it from the first migration on, which makes the tables as they are now.
+    if "revision" not in {column["name"] for column in inspect(connection).get_columns("items")}:
+        connection.exec_driver_sql("ALTER TABLE items ADD COLUMN revision INTEGER DEFAULT '0' NOT NULL")
+        connection.exec_driver_sql("CREATE INDEX items_by_revision ON items (tenant, revision)")
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
+    _first_tables,
+    _catalog_revisions,
+    _tastes,
+    _item_revisions,
+)
 """Applied in order, each once; one that has been released is never changed."""
 
 

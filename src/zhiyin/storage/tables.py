@@ -47,7 +47,17 @@ class SqliteCatalog(_Keyed):
 
     def upsert(self, catalog: Catalog) -> int:
         """Adds items, or replaces them whole; the number of rows written."""
-        rows = [
+        with self._database.write() as connection:
+            revisions = schema.catalog_revisions
+            connection.execute(
+                insert(revisions)
+                .values(tenant=self._tenant, revision=1)
+                .on_conflict_do_update(index_elements=["tenant"], set_={"revision": revisions.c.revision + 1})
+            )
+            return self._upsert(schema.items, "item_id", self._rows_of(catalog, self.revision()))
+
+    def _rows_of(self, catalog: Catalog, revision: int) -> list[dict[str, Any]]:
+        return [
             {
                 "tenant": self._tenant,
                 "item_id": catalog.item_id[row],
@@ -62,18 +72,10 @@ class SqliteCatalog(_Keyed):
                 else int(catalog.available_from[row]),
                 "available": bool(catalog.available[row]),
                 "attributes": _attributes(catalog.attributes, row),
+                "revision": revision,
             }
             for row in range(len(catalog))
         ]
-        with self._database.write() as connection:
-            written = self._upsert(schema.items, "item_id", rows)
-            revisions = schema.catalog_revisions
-            connection.execute(
-                insert(revisions)
-                .values(tenant=self._tenant, revision=1)
-                .on_conflict_do_update(index_elements=["tenant"], set_={"revision": revisions.c.revision + 1})
-            )
-        return written
 
     def revision(self) -> int:
         """The number of times that items were written."""
@@ -83,8 +85,14 @@ class SqliteCatalog(_Keyed):
             return int(connection.execute(statement).scalar() or 0)
 
     def read(self) -> Catalog:
-        rows = self._rows(schema.items)
-        return Catalog.build(
+        return self.changes(None)[0]
+
+    def changes(self, since: int | None) -> tuple[Catalog, int]:
+        later = () if since is None else (schema.items.c.revision > since,)
+        # What comes between the two is told again the next time, never missed.
+        revision = self.revision()
+        rows = self._rows(schema.items, *later)
+        catalog = Catalog.build(
             item_id=[row.item_id for row in rows],
             title=[row.title for row in rows],
             description=[row.description for row in rows],
@@ -96,6 +104,7 @@ class SqliteCatalog(_Keyed):
             available=[row.available for row in rows],
             attributes=_columns(row.attributes for row in rows),
         )
+        return catalog, revision
 
 
 class SqliteUsers(_Keyed):
