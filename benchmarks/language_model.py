@@ -18,10 +18,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from itertools import count
 
 from zhiyin.app.enrich import EnrichRequest, enrich
 from zhiyin.app.generated import DESCRIPTION_SOURCE, GENERATED
-from zhiyin.app.serving.judged import Judge, LanguageModelSettings, Liking
+from zhiyin.app.serving.judged import REST_SECONDS, Judge, LanguageModelSettings, Liking
 from zhiyin.core.catalog import Catalog
 from zhiyin.encoders.language_model import ChatEndpoint
 from zhiyin.storage.opening import open_stores
@@ -53,7 +54,9 @@ def permutations(model: ChatEndpoint) -> bool:
     generator = random.Random(0)  # noqa: S311
     texts = [*FILMS, *HOSTILE]
     right = moved = 0
-    with closing(Judge(model, LanguageModelSettings(deadline_s=5, candidates=10))) as judge:
+    # A clock on which the judge has always rested: every list is put to the model.
+    rested = count(step=REST_SECONDS).__next__
+    with closing(Judge(model, LanguageModelSettings(deadline_s=3, candidates=10), rested)) as judge:
         for _ in range(LISTS):
             shown = generator.sample(texts, 12)
             order = judge.order(LIKING, shown)
