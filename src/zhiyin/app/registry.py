@@ -28,7 +28,15 @@ def make_model(name: str, settings: Mapping[str, Any] | None = None) -> Model:
         config = cls.Config(**(settings or {}))
     except ValidationError as error:
         raise ConfigError(f"settings of model {name!r}: {problems(error)}") from error
-    return cast(Model, cls(config))
+    if "parts" not in cls.Config.model_fields:
+        return cast(Model, cls(config))
+    return cast(Model, cls(config, {part: _part(part, given, config) for part, given in config.parts.items()}))
+
+
+def _part(name: str, given: Mapping[str, Any], whole: Any) -> Model:
+    """A part of a composite model, which reads the encoders of the `whole` where it names none of its own."""
+    reads = whole.encoders and "encoders" in _load(MODELS, name).Config.model_fields
+    return make_model(name, {"encoders": whole.encoders, **given} if reads else given)
 
 
 def make_encoder(name: str) -> Encoder:

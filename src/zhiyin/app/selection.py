@@ -4,16 +4,18 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from zhiyin.app.registry import MODELS, make_model, names
 from zhiyin.core.dataset import Dataset, Split
 from zhiyin.core.errors import InputError
 from zhiyin.core.models import Model, Progress, RatingModel, Run, Silent, TunableModel
-from zhiyin.dataset.splits import leave_one_out_split, time_split, user_holdout_split
+from zhiyin.dataset.splits import cold_items, hold_out_items, leave_one_out_split, time_split, user_holdout_split
 from zhiyin.evaluation.intervals import Interval, bootstrap_intervals
 from zhiyin.evaluation.ranking import RankingResult, evaluate_ranking
 from zhiyin.evaluation.rating import evaluate_ratings
@@ -21,6 +23,7 @@ from zhiyin.training.loop import PlainTrainer
 from zhiyin.training.statistics import PlainStatistics
 
 VALIDATION_START, TEST_START = 0.8, 0.9
+HELD_OUT, NEW_ANSWERS = 0.1, 200
 WATCHED = "ndcg@10"
 
 
@@ -81,7 +84,8 @@ class Selection:
 
     def run(self) -> Run:
         """What surrounds a fit that validates nothing."""
-        return Run(PlainTrainer(), PlainStatistics(), seed=self.seed, progress=self.progress)
+        hold_out = partial(weighing_split, seed=self.seed)
+        return Run(PlainTrainer(), PlainStatistics(), seed=self.seed, progress=self.progress, hold_out=hold_out)
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ def candidates(data: Dataset) -> tuple[str, ...]:
         unfit.add("content")
     if not any(data.catalog.texts()):
         unfit.add("text-neighbours")
+    if unfit:
+        unfit.add("blend")
     if not (data.user_features.names or data.item_features.names):
         unfit.add("features")
     if data.rating_scale is None:
@@ -127,6 +133,24 @@ def validation_split(data: Dataset, protocol: str, seed: int) -> Split:
     if protocol == "random":
         return user_holdout_split(data, 0.2, seed)
     raise InputError(f"unknown validation {protocol!r}; choose time, leave-one-out or random")
+
+
+def weighing_split(data: Dataset, seed: int) -> Split | None:
+    """Later events on which parts of a model are weighed, those of new items among them; None of too little data.
+
+    Where few answers are new by themselves, a tenth of the items is held out to stand for those to come.
+    """
+    try:
+        split = time_split(data, VALIDATION_START)
+    except InputError:
+        try:
+            split = leave_one_out_split(data)
+        except InputError:
+            return None
+    if np.isin(np.concatenate(split.holdout.targets), cold_items(split)).sum() >= NEW_ANSWERS:
+        return split
+    met = np.unique(split.train.histories.items)
+    return hold_out_items(split, met[np.random.default_rng(seed).random(len(met)) < HELD_OUT])
 
 
 def best_trial(name: str, split: Split, selection: Selection) -> Trial:

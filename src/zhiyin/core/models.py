@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from zhiyin.core.arrays import FloatMatrix, FloatVector, IntMatrix, IntVector
 from zhiyin.core.catalog import Catalog
-from zhiyin.core.dataset import Dataset, Query
+from zhiyin.core.dataset import Dataset, Query, Split
 from zhiyin.core.results import Contributions
 
 Candidates: TypeAlias = IntVector | IntMatrix
@@ -132,8 +132,9 @@ class Statistics(Protocol):
 class Run:
     """What surrounds a fit without being a setting of the model.
 
-    validate: the figure of a candidate model on validation data, higher is better. checkpoints: a folder in
-    which an interrupted fit finds its place again.
+    validate: the figure of a candidate model on validation data, higher is better. hold_out: divides later events off a
+    data set, for what is fitted on answers that the rest of the model has not seen; None where it cannot. checkpoints:
+    a folder in which an interrupted fit finds its place again.
     """
 
     trainer: Trainer
@@ -142,6 +143,7 @@ class Run:
     device: str = "cpu"
     progress: Progress = field(default_factory=Silent)
     validate: Callable[["Model"], float] | None = None
+    hold_out: Callable[[Dataset], Split | None] = lambda _: None
     checkpoints: Path | None = None
 
 
@@ -167,6 +169,15 @@ class Model(Protocol):
     def parameters(self) -> Parameters: ...
 
     def load_parameters(self, parameters: Parameters) -> None: ...
+
+
+class CompositeModel(Protocol):
+    """A model made of others, as `Model(config, parts)`: `config.parts` says how each is made, by registered name.
+
+    A part that reads encoders and names none reads `config.encoders`.
+    """
+
+    def __init__(self, config: Any, parts: Mapping[str, Model]) -> None: ...
 
 
 @runtime_checkable
@@ -274,7 +285,8 @@ class LanguageModel(Protocol):
     def complete(self, prompt: Prompt, tokens: int, deadline: float, *, weighed: bool = False) -> Completion:
         """The likeliest answer of at most `tokens` tokens, within `deadline` seconds; `weighed` asks for `first`.
 
-        Safe to use from several threads. Raises `ConfigError` where no answer comes in time.
+        Safe to use from several threads. Raises `ConfigError` where no answer comes in time, `RefusedTextError` where
+        the model will not answer to this text.
         """
         ...
 

@@ -56,7 +56,7 @@ def check_save_load_round_trip(case: Case) -> None:
     """Parameters are plain numbers, and through bytes and back they score alike."""
     parameters = {name: np.ascontiguousarray(array) for name, array in case.model.parameters().items()}
     assert all(array.dtype.kind in "fiu" for array in parameters.values())
-    other = type(case.model)(case.model.config)
+    other = case.make()
     other.load_parameters(load(save(parameters)))
     queries = case.planted.queries[:8]
     np.testing.assert_array_equal(other.score(queries), case.model.score(queries))

@@ -1,0 +1,178 @@
+"""Several models as one: their scores added up, with other weights for items that training has not met."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from zhiyin.core.arrays import BoolVector, FloatMatrix, IntVector
+from zhiyin.core.catalog import Catalog
+from zhiyin.core.dataset import Dataset, Query, Split
+from zhiyin.core.errors import ArtifactError, ConfigError
+from zhiyin.core.models import (
+    AdditiveModel,
+    Candidates,
+    FitReport,
+    InductiveModel,
+    Model,
+    Parameters,
+    Run,
+    gather,
+)
+from zhiyin.core.results import Contributions
+from zhiyin.models.stored import ModelConfig
+from zhiyin.models.weighing import Weighing, answers_of, weighed
+
+OWN = "blend"
+"""What parameters of the blend itself are named by, beside those of its parts."""
+
+
+class BlendConfig(ModelConfig):
+    """parts: registered name -> settings. encoders: whose vectors those parts read that do not say it themselves.
+
+    weights: part -> of known and of new items; none, and they are fitted on events that are held out for it, as is
+    level: what new items have besides. exposure: by which the odds of new items among all are multiplied.
+    """
+
+    parts: Mapping[str, Mapping[str, Any]] = Field(
+        default_factory=lambda: {"attentive": {}, "content": {}, "text-neighbours": {}}, min_length=1
+    )
+    encoders: tuple[str, ...] = ()
+    weights: Mapping[str, tuple[float, float]] = Field(default_factory=dict)
+    level: float = 0.0
+    exposure: float = Field(default=1.0, gt=0)
+
+
+class Blend:
+    """score_i = sum over models m of w_m score_mi, and what is said of a new item besides."""
+
+    name: ClassVar[str] = "blend"
+    Config: ClassVar[type[BlendConfig]] = BlendConfig
+
+    def __init__(self, config: BlendConfig, parts: Mapping[str, Model]) -> None:
+        self.config = config
+        self.parts = dict(parts)
+        self._known: BoolVector | None = None
+        self._weighing = Weighing(np.ones((2, len(parts))), 0.0)
+        if config.weights:
+            self._weighing = Weighing(np.array([config.weights[name] for name in parts]).T, config.level)
+
+    def fit(self, data: Dataset, run: Run) -> FitReport:
+        """Without weights in the settings, parts are fitted twice: on what is left when events are held out to fit the
+        weights on, then on everything. Where `run` can hold nothing out, every part weighs 1.
+        """
+        settled: dict[str, Any] = {}
+        held = None if self.config.weights else run.hold_out(data)
+        if held is not None:
+            settled = self._weigh(data, held, run)
+            run = replace(run, validate=None)
+        for name, part in self.parts.items():
+            part.fit(data, _within(run, name))
+        self._take(_met(data))
+        return FitReport(settled=settled)
+
+    def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
+        known, factors = self._fitted()
+        scores = np.zeros((len(queries), len(known)))
+        scores += self._lift * ~known
+        for part, factor in zip(self.parts.values(), factors.T, strict=True):
+            own = part.score(queries)
+            scores[:, : own.shape[1]] += own * factor[: own.shape[1]]
+        return gather(scores, candidates)
+
+    def contributions(self, query: Query, items: IntVector) -> Contributions:
+        """base: with the scores of those parts that cannot be told event by event."""
+        known, factors = self._fitted()
+        base, parts = self._lift * ~known[items], np.zeros((len(items), len(query.history)))
+        for part, factor in zip(self.parts.values(), factors[items].T, strict=True):
+            scored = np.flatnonzero(items < part.score([query]).shape[1])
+            if isinstance(part, AdditiveModel):
+                told = part.contributions(query, items[scored])
+                base[scored] += factor[scored] * told.base
+                parts[scored] += factor[scored, None] * told.parts
+            else:
+                base[scored] += factor[scored] * part.score([query], items[scored])[0]
+        return Contributions(base, parts)
+
+    def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> "Blend":
+        """Raises `ConfigError` where no part can go on with new items; those that cannot say nothing of them."""
+        known, _ = self._fitted()
+        extended = {name: _extended(part, catalog, content) for name, part in self.parts.items()}
+        if not any(extended.values()):
+            raise ConfigError(f"{self.name}: no part reads content; set `encoders` and train again")
+        other = type(self)(self.config, {name: extended[name] or part for name, part in self.parts.items()})
+        other._weighing = self._weighing
+        other._take(np.concatenate([known, np.zeros(len(catalog), np.bool_)]))
+        return other
+
+    def parameters(self) -> Parameters:
+        known, _ = self._fitted()
+        whole: dict[str, NDArray[Any]] = {
+            f"{OWN}.known": known.astype(np.uint8),
+            f"{OWN}.weights": self._weighing.weights,
+            f"{OWN}.level": np.array([self._weighing.level]),
+        }
+        for name, part in self.parts.items():
+            whole |= {f"{name}.{key}": array for key, array in part.parameters().items()}
+        return whole
+
+    def load_parameters(self, parameters: Parameters) -> None:
+        named: dict[str, dict[str, NDArray[Any]]] = {}
+        for name, array in parameters.items():
+            part, _, key = name.partition(".")
+            named.setdefault(part, {})[key] = array
+        own = named.pop(OWN, {})
+        if set(named) != set(self.parts) or set(own) != {"known", "weights", "level"}:
+            raise ArtifactError(f"{self.name}: these parameters are not of {', '.join(self.parts)}; train it again")
+        for part, mine in self.parts.items():
+            mine.load_parameters(named[part])
+        self._weighing = Weighing(np.asarray(own["weights"]), float(own["level"][0]))
+        self._take(np.asarray(own["known"]) > 0)
+
+    def _weigh(self, data: Dataset, held: Split, run: Run) -> dict[str, Any]:
+        """The settings that say how the parts are trained and weighed, found on the events `held` out of `data`."""
+        settled: dict[str, Mapping[str, Any]] = {}
+        for name, part in self.parts.items():
+            report = part.fit(held.train, _within(run, f"{name}-held-out"))
+            settled[name] = {**part.config.model_dump(mode="json"), **report.settled}
+        nothing = held.train.catalog.take(np.zeros(0, np.int64)), {k: v[:0] for k, v in data.content.items()}
+        inductive = np.array([_extended(part, *nothing) is not None for part in self.parts.values()])
+        answers = answers_of(list(self.parts.values()), held.holdout, _met(held.train), np.random.default_rng(run.seed))
+        self._weighing = weighed(answers, inductive)
+        self.parts = {name: type(part)(type(part).Config(**settled[name])) for name, part in self.parts.items()}
+        weights = dict(zip(self.parts, map(tuple, self._weighing.weights.T.tolist()), strict=True))
+        return {"parts": settled, "weights": weights, "level": self._weighing.level}
+
+    def _take(self, known: BoolVector) -> None:
+        self._known = known
+        self._factors = self._weighing.weights[(~known).astype(np.int64)]
+        self._lift = self._weighing.level + np.log(self.config.exposure)
+
+    def _fitted(self) -> tuple[BoolVector, FloatMatrix]:
+        """(n_items,) which items training met, and (n_items, parts) what the scores of parts count."""
+        if self._known is None:
+            raise ArtifactError(f"{self.name}: not fitted yet; fit it or load parameters first")
+        return self._known, self._factors
+
+
+def _within(run: Run, name: str) -> Run:
+    return replace(run, checkpoints=run.checkpoints / name if run.checkpoints is not None else None)
+
+
+def _met(data: Dataset) -> BoolVector:
+    histories = data.histories
+    met: BoolVector = np.bincount(histories.items, histories.weights > 0, minlength=len(data.items)) > 0
+    return met
+
+
+def _extended(part: Model, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> Model | None:
+    """None of a part that cannot go on with new items."""
+    if not isinstance(part, InductiveModel):
+        return None
+    try:
+        return part.extended(catalog, content)
+    except ConfigError:
+        return None
