@@ -23,7 +23,7 @@ from zhiyin.core.errors import StoreError
 from zhiyin.core.events import Events
 from zhiyin.storage.opening import open_stores
 from zhiyin.web.application import create_app
-from zhiyin.web.bodies import MAX_EVENTS
+from zhiyin.web.bodies import MAX_ROWS
 from zhiyin.web.guard import MAX_BODY_BYTES
 from zhiyin.web.schemas import LATEST_TIMESTAMP
 
@@ -150,7 +150,7 @@ def test_wrong_rows_are_named_and_nothing_is_kept(client: Client, stores: Memory
         (b"\xff\xfe", "application/json", 422),
         (b"[" * 100_000, "application/json", 422),
         (b"[]", "application/json", 422),
-        (json.dumps([{}] * (MAX_EVENTS + 1)).encode(), "application/json", 422),
+        (json.dumps([{}] * (MAX_ROWS + 1)).encode(), "application/json", 422),
         (b"{}", "text/plain", 415),
         (b" " * (MAX_BODY_BYTES + 1), "application/json", 413),
     ],

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -21,6 +21,8 @@ from zhiyin.dataset.settings import PreparationSettings
 
 CATALOG = "catalogue.json"
 USER_COLUMNS = "user-columns.json"
+VECTORS = "vectors"
+"""The folder, beside the versions, of the item vectors that training keeps."""
 
 
 def load_system(artifact: Path) -> System:
@@ -36,7 +38,7 @@ def load_system(artifact: Path) -> System:
     if set(parameters) != set(manifest.components):
         raise ArtifactError(f"{version}: parameters are of {sorted(parameters)}, not of {sorted(manifest.components)}")
     try:
-        return _system(version, manifest, parameters)
+        return replace(_system(version, manifest, parameters), vectors=Path(artifact) / VECTORS)
     except (ConfigError, ValidationError, KeyError) as error:
         what = problems(error) if isinstance(error, ValidationError) else error
         raise ArtifactError(

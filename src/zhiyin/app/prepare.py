@@ -26,10 +26,15 @@ def prepare_dataset(store: str, settings: PreparationSettings, cache: Path | Non
     return prepare(events, catalog, users, settings, lambda aligned: _encode(aligned, settings, cache))
 
 
+def contents_of(catalog: Catalog) -> list[Content]:
+    """What encoders read of each item."""
+    columns = (catalog.texts(), catalog.image, catalog.audio)
+    return [Content(text=text, image=image, audio=audio) for text, image, audio in zip(*columns, strict=True)]
+
+
 def _encode(catalog: Catalog, settings: PreparationSettings, cache: Path | None) -> Mapping[str, FloatMatrix]:
     """Encoder name -> vectors, of those encoders that find something to read."""
-    columns = (catalog.texts(), catalog.image, catalog.audio)
-    contents = [Content(text=text, image=image, audio=audio) for text, image, audio in zip(*columns, strict=True)]
+    contents = contents_of(catalog)
     encoders = {name: make_encoder(name) for name in settings.encoders}
     return {
         name: encode_cached(encoder, contents, cache)

@@ -3,23 +3,25 @@
 from pathlib import Path
 
 from zhiyin.app.loading import load_system
-from zhiyin.app.service import LanguageModelSettings, Service
+from zhiyin.app.service import SHARE, LanguageModelSettings, Service
 from zhiyin.encoders.language_model import ChatEndpoint
 from zhiyin.storage.opening import open_stores
 
 
-def open_service(store: str, artifact: Path, judging: LanguageModelSettings | None = None) -> Service:
+def open_service(
+    store: str, artifact: Path, judging: LanguageModelSettings | None = None, new_items: float = SHARE
+) -> Service:
     """The service of the current version under `artifact`; to be closed by who asked for it.
 
-    judging: names the language model, if one is to be asked. Raises `ArtifactError` and `StoreError` as loading and
-    opening do, `ConfigError` for a language model that is not MODEL@URL.
+    judging: names the language model, if one is to be asked. new_items: as `Service` has it. Raises `ArtifactError` and
+    `StoreError` as loading and opening do, `ConfigError` for a language model that is not MODEL@URL.
     """
     judging = judging or LanguageModelSettings()
     language_model = None if judging.endpoint is None else ChatEndpoint(judging.endpoint)
     system = load_system(artifact)
     stores = open_stores(store)
     try:
-        return Service(system, stores, language_model=language_model, judging=judging)
+        return Service(system, stores, language_model=language_model, judging=judging, new_items=new_items)
     except BaseException:
         stores.close()
         raise

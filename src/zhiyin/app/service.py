@@ -2,12 +2,23 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from zhiyin.app.serving.exposure import SHARE, Exposure
 from zhiyin.app.serving.found import Finder
 from zhiyin.app.serving.judged import Judge, Judgement, LanguageModelSettings
 from zhiyin.app.serving.lists import RecommendRequest, list_of
 from zhiyin.app.serving.people import Person, person_of
-from zhiyin.app.serving.recording import EventsRefusedError, Problem, checked_events, checked_id, impressions_of
+from zhiyin.app.serving.recording import (
+    EventsRefusedError,
+    ItemsRefusedError,
+    Problem,
+    RowsRefusedError,
+    checked_events,
+    checked_id,
+    checked_items,
+    impressions_of,
+)
 from zhiyin.app.serving.shelves import Shelf, Shelves, shelves_of
 from zhiyin.app.serving.similar import similar_to
 from zhiyin.app.serving.state import ServingSlot, ServingState
@@ -15,19 +26,25 @@ from zhiyin.app.serving.tastes import Language, edited, liking_of, taste_of
 from zhiyin.app.serving.views import HistoryEntry, ItemView, number
 from zhiyin.app.system import System
 from zhiyin.app.words import WordsRequest
+from zhiyin.core.catalog import Catalog
 from zhiyin.core.events import MISSING_TIME, Events
 from zhiyin.core.models import LanguageModel
 from zhiyin.core.results import Recommendations
 from zhiyin.core.stores import AppendReport, Stores, Taste
+from zhiyin.core.vocabulary import UNKNOWN
 
 __all__ = [
+    "SHARE",
+    "Added",
     "EventsRefusedError",
     "HistoryEntry",
     "ItemView",
+    "ItemsRefusedError",
     "Language",
     "LanguageModelSettings",
     "Problem",
     "RecommendRequest",
+    "RowsRefusedError",
     "Service",
     "ServingSlot",
     "ServingState",
@@ -43,11 +60,20 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+@dataclass(frozen=True)
+class Added:
+    """written: items that are in the shop now. recommendable: those of them that the serving system can recommend."""
+
+    written: int
+    recommendable: int
+
+
 class Service:
     """Recommendations of one tenant. Safe to use from several threads where the stores are.
 
     clock: the time in epoch ms, for tests and replays. language_model: judges the top of personal lists and describes
-    tastes, as `judging` says; None leaves lists as the system ranks them.
+    tastes, as `judging` says; None leaves lists as the system ranks them. new_items: the share of a list's places, 0 to
+    1, that items which training has not seen have though their scores earn fewer.
     """
 
     def __init__(
@@ -57,11 +83,14 @@ class Service:
         clock: Callable[[], int] = now_ms,
         language_model: LanguageModel | None = None,
         judging: LanguageModelSettings | None = None,
+        *,
+        new_items: float = SHARE,
     ) -> None:
         self.slot = ServingSlot(slot) if isinstance(slot, System) else slot
         self._stores = stores
         self.clock = clock
         self._finder = Finder()
+        self._new_items = new_items
         self._language_model = language_model
         self._judge = None if language_model is None else Judge(language_model, judging or LanguageModelSettings())
         self._current()
@@ -78,8 +107,8 @@ class Service:
         cannot be one and for `n` below 1.
         """
         state = self._current()
-        person = person_of(request.user_id, state.system, self._stores, self.clock(), request.items)
-        served = list_of(state, person, request, judgement=self._judgement(state, person))
+        person = person_of(request.user_id, state, self._stores, self.clock(), request.items)
+        served = self._list(state, person, request)
         self._log([served])
         return served
 
@@ -92,9 +121,9 @@ class Service:
         state = self._current()
         served = []
         for user_id in user_ids:
-            person = person_of(user_id, state.system, self._stores, self.clock())
+            person = person_of(user_id, state, self._stores, self.clock())
             request = RecommendRequest(user_id, n, keep_seen=keep_seen)
-            served.append(list_of(state, person, request, judgement=self._judgement(state, person)))
+            served.append(self._list(state, person, request))
         self._log(served)
         return served
 
@@ -106,19 +135,41 @@ class Service:
         categories: narrow the first shelf, which then stays however little it holds; empty means all.
         """
         state = self._current()
-        person = person_of(user_id, state.system, self._stores, self.clock())
+        person = person_of(user_id, state, self._stores, self.clock())
         request = RecommendRequest(user_id, n, categories)
-        answer = shelves_of(state, person, request, self._judgement(state, person))
+        judgement, exposure = self._judgement(state, person), self._exposure(person)
+        answer = shelves_of(state, person, request, judgement=judgement, exposure=exposure)
         self._log([shelf.recommendations for shelf in answer.shelves])
         return answer
 
     def record(self, events: Events) -> AppendReport:
         """Adds events to the log; all of them or, when a row cannot be used, none.
 
-        An item that the system does not know yet is kept for the next training. Raises `EventsRefusedError`, naming
+        An item that the system does not know is kept for the next training. Raises `EventsRefusedError`, naming
         each row and field.
         """
         return self._stores.events.append(checked_events(events, self.clock()))
+
+    def add_items(self, catalog: Catalog) -> Added:
+        """Adds items to the shop, or replaces them whole; all or, when a row cannot be used, none.
+
+        When it returns, lists may hold every item that the model can go on with. Raises `ItemsRefusedError`, naming
+        each row and field.
+        """
+        items = checked_items(catalog)
+        self._stores.catalog.upsert(items)
+        state = self.slot.over(self._stores.catalog, waiting=True)
+        return Added(len(items), int((state.items.rows(items.item_id) != UNKNOWN).sum()))
+
+    def new_items(self) -> tuple[int, int]:
+        """How many items of the shop training has not seen: those that can be recommended, and those that cannot."""
+        state = self._current()
+        return int(state.is_new().sum()), len(state.waiting)
+
+    def new_places(self, served: Recommendations) -> int:
+        """How many places of a list hold items that training has not seen."""
+        state = self.slot.state
+        return int(state.is_new(state.items.rows([item.item_id for item in served.items])).sum())
 
     def users(self, prefix: str = "", limit: int = 50) -> list[tuple[str, int]]:
         """Users of the log with their number of events, the most active first."""
@@ -174,13 +225,13 @@ class Service:
         item.
         """
         state, now = self._current(), self.clock()
-        person = None if user_id is None else person_of(user_id, state.system, self._stores, now)
+        person = None if user_id is None else person_of(user_id, state, self._stores, now)
         return self._finder.find(state, person, request, now)
 
     def taste(self, user_id: str, language: Language = "en") -> Taste | None:
         """What the user likes, in their own words, else in those of the language model; None where there are none."""
         state = self._current()
-        person = person_of(user_id, state.system, self._stores, self.clock())
+        person = person_of(user_id, state, self._stores, self.clock())
         return taste_of(state, person, self._stores.tastes, self._language_model, language)
 
     def edit_taste(self, user_id: str, text: str) -> Taste:
@@ -201,6 +252,13 @@ class Service:
         if self._judge is not None:
             self._judge.close()
         self._stores.close()
+
+    def _list(self, state: ServingState, person: Person, request: RecommendRequest) -> Recommendations:
+        judgement, exposure = self._judgement(state, person), self._exposure(person)
+        return list_of(state, person, request, judgement=judgement, exposure=exposure)
+
+    def _exposure(self, person: Person) -> Exposure:
+        return Exposure.of(self._new_items, person.user_id, person.query.now)
 
     def _judgement(self, state: ServingState, person: Person) -> Judgement | None:
         return None if self._judge is None else Judgement(self._judge, liking_of(state, person, self._stores.tastes))

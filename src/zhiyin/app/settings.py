@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from zhiyin.app.environment import with_environment
+from zhiyin.app.serving.exposure import ServingSettings
 from zhiyin.app.serving.judged import LanguageModelSettings
 from zhiyin.core.errors import ConfigError
 from zhiyin.dataset.settings import PreparationSettings
@@ -17,18 +18,20 @@ from zhiyin.dataset.settings import PreparationSettings
 
 @dataclass(frozen=True)
 class Settings:
-    """model: the [model] table as it stands; preparation, language_model: tables of that name over the defaults."""
+    """model: the [model] table as it stands; the others: tables of their name over the defaults."""
 
     model: Mapping[str, Any] = field(default_factory=dict)
     preparation: PreparationSettings = field(default_factory=PreparationSettings)
     language_model: LanguageModelSettings = field(default_factory=LanguageModelSettings)
+    serving: ServingSettings = field(default_factory=ServingSettings)
 
 
 _CHECKED: Mapping[str, type[BaseModel]] = {
     "preparation": PreparationSettings,
     "language_model": LanguageModelSettings,
+    "serving": ServingSettings,
 }
-_TABLES = "[preparation], [model] and [language_model]"
+_TABLES = "[preparation], [model], [language_model] and [serving]"
 
 
 def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:

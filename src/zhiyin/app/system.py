@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import FeatureColumn, Query
@@ -19,7 +20,8 @@ class System:
     """Everything one published version serves with.
 
     model answers for users with a history, fallback (popularity) for the others. catalog is aligned with items, as it
-    stood at training. user_columns: how the model reads the attributes of a user; empty where it knows none.
+    stood at training. user_columns: how the model reads the attributes of a user; empty where it knows none. vectors:
+    the folder of item vectors that training kept, None where there is none.
     """
 
     manifest: Manifest
@@ -30,9 +32,19 @@ class System:
     settings: PreparationSettings
     rating_scale: tuple[float, float] | None
     user_columns: tuple[FeatureColumn, ...] = ()
+    vectors: Path | None = None
 
-    def query(self, events: Events, now: int, attributes: Mapping[str, str] | None = None) -> Query:
-        """The question that stands after `events` (oldest first) of one user, who told `attributes` of themselves."""
-        history = history_of(events, self.items, self.settings, self.rating_scale)
+    def query(
+        self,
+        events: Events,
+        now: int,
+        attributes: Mapping[str, str] | None = None,
+        items: Vocabulary | None = None,
+    ) -> Query:
+        """The question that stands after `events` (oldest first) of one user, who told `attributes` of themselves.
+
+        items: those that the model was extended by, behind its own; None for its own alone.
+        """
+        history = history_of(events, self.items if items is None else items, self.settings, self.rating_scale)
         features = user_vector(self.user_columns, attributes or {}) if self.user_columns else None
         return Query(history, now, features)

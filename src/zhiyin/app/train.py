@@ -16,7 +16,7 @@ from zhiyin.app.comparison import (
     refit,
     without_comparison,
 )
-from zhiyin.app.loading import CATALOG, USER_COLUMNS, catalog_to_json, columns_to_json
+from zhiyin.app.loading import CATALOG, USER_COLUMNS, VECTORS, catalog_to_json, columns_to_json
 from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.registry import make_model
 from zhiyin.app.selection import Trial
@@ -31,8 +31,6 @@ from zhiyin.evaluation.report import profile_of, render_report
 
 FALLBACK = BASELINE
 REPORT, BOARD = "report.html", "leaderboard.json"
-VECTORS = "vectors"
-"""Folder of encoded items, kept between trainings."""
 CHECKPOINTS = "checkpoints"
 """Folder of trainings that may be interrupted; what a kill left is found there until the system is published."""
 

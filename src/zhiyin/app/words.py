@@ -41,11 +41,26 @@ class Words:
     """
 
     def __init__(self, catalog: Catalog, encoder: Encoder, cache: Path | None = None) -> None:
+        self._take(catalog, encoder, item_vectors(catalog, encoder, cache))
+
+    def over(self, catalog: Catalog) -> "Words":
+        """Words of another catalogue; only what this one's items do not say is encoded."""
+        views = _views(catalog)
+        place = {view: row for row, view in enumerate(self._views)}
+        fresh = [row for row, view in enumerate(views) if view not in place]
+        rows = np.array([place.get(view, UNKNOWN) for view in views], np.int64)
+        vectors = self._vectors[rows]
+        vectors[fresh] = item_vectors(catalog.take(np.array(fresh, np.int64)), self._encoder, None)
+        other = type(self).__new__(type(self))
+        other._take(catalog, self._encoder, vectors)
+        return other
+
+    def _take(self, catalog: Catalog, encoder: Encoder, vectors: FloatMatrix) -> None:
         self._encoder = encoder
         self._rows = Vocabulary(catalog.item_id)
         self._eligibility = Eligibility(catalog)
-        texts = catalog.texts()
-        self.index = WordIndex(texts, list(catalog.title), item_vectors(catalog, encoder, cache))
+        self._views, self._vectors = _views(catalog), vectors
+        self.index = WordIndex(catalog.texts(), list(catalog.title), vectors)
 
     def find(
         self, request: WordsRequest, now: int, seen: IntVector | None = None, personal: FloatVector | None = None
@@ -78,7 +93,12 @@ def item_vectors(catalog: Catalog, encoder: Encoder, cache: Path | None) -> Floa
     A title often says little of what an item is about, and leads an encoder astray: on queries that the benchmark's
     bound does not judge, half and half was ahead of either.
     """
-    whole = catalog.texts()
-    untitled = [rest or text for rest, text in zip(catalog.texts(titled=False), whole, strict=True)]
-    views = [encode_cached(encoder, [Content(text=text) for text in texts], cache) for texts in (whole, untitled)]
-    return unit(views[0] + views[1])
+    views = _views(catalog)
+    whole, untitled = (encode_cached(encoder, [Content(text=view[side]) for view in views], cache) for side in range(2))
+    return unit(whole + untitled)
+
+
+def _views(catalog: Catalog) -> list[tuple[str | None, str | None]]:
+    """Of each item its whole text, and what is left of it without the title, or the whole where nothing is."""
+    pairs = zip(catalog.texts(), catalog.texts(titled=False), strict=True)
+    return [(whole, untitled or whole) for whole, untitled in pairs]

@@ -16,7 +16,11 @@ def serve(
         str | None,
         typer.Option(metavar="MODEL@URL", help="Judges lists and describes tastes; its key in LANGUAGE_MODEL_API_KEY."),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML with a [language_model] table.")] = None,
+    new_items: Annotated[
+        float | None,
+        typer.Option(help="Share of the places of a list for items that training has not seen.", min=0, max=1),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML with [language_model] and [serving] tables.")] = None,
 ) -> None:
     """Serve recommendations, the API and the page until interrupted."""
     # Imported here so that other commands start without the web stack.
@@ -27,11 +31,13 @@ def serve(
     from zhiyin.app.settings import read_settings  # noqa: PLC0415
     from zhiyin.web.application import create_app  # noqa: PLC0415
 
-    judging = read_settings(config).language_model
+    settings = read_settings(config)
+    judging = settings.language_model
+    share = settings.serving.new_items if new_items is None else new_items
     if language_model is not None:
         judging = judging.model_copy(update={"endpoint": language_model})
     # Requests run side by side in a pool; more threads inside each would only contend for the same cores.
     torch.set_num_threads(1)
-    with closing(open_service(store, artifact, judging)) as service:
+    with closing(open_service(store, artifact, judging, share)) as service:
         typer.echo(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
         uvicorn.run(create_app(service), host=host, port=port, log_level="warning", access_log=False)

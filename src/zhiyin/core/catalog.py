@@ -98,6 +98,27 @@ class Catalog:
         columns = {name: getattr(self, name)[rows] for name in ITEM_COLUMNS}
         return type(self)(**columns, attributes={k: v[rows] for k, v in self.attributes.items()})
 
+    def written(self, rows: IntVector, items: Self) -> Self:
+        """With `items` at `rows`, each in the place of what was there; rows behind the end go on from it, in order."""
+        arrived = rows >= len(self)
+
+        def column(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+            longer = np.concatenate([old, new[arrived]])
+            longer[rows] = new
+            return longer
+
+        attributes = {
+            name: column(_attribute(self, name), _attribute(items, name))
+            for name in dict.fromkeys([*self.attributes, *items.attributes])
+        }
+        columns = {name: column(getattr(self, name), getattr(items, name)) for name in ITEM_COLUMNS}
+        return type(self)(**columns, attributes=attributes)
+
+
+def _attribute(catalog: Catalog, name: str) -> TextVector:
+    nothing: TextVector = np.full(len(catalog), None, object)
+    return catalog.attributes.get(name, nothing)
+
 
 @dataclass(frozen=True, eq=False)
 class Users:

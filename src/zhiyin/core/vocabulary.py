@@ -1,7 +1,9 @@
 """External ids and the rows that stand for them inside."""
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -24,6 +26,15 @@ class Vocabulary:
     @cached_property
     def _rows(self) -> dict[str, int]:
         return {identifier: row for row, identifier in enumerate(self.ids)}
+
+    def extended(self, ids: Sequence[str] | TextVector) -> Self:
+        """With more `ids`, in the rows behind."""
+        other = copy(self)
+        other.ids = np.concatenate([self.ids, text(ids)])
+        other._rows = self._rows | {identifier: row for row, identifier in enumerate(ids, len(self))}
+        if len(other._rows) != len(other.ids):
+            raise InputError("a vocabulary holds each id once")
+        return other
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -1,24 +1,37 @@
 """Which items a list may hold."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from copy import copy
+from typing import Self
 
 import numpy as np
 
 from zhiyin.core.arrays import BoolVector, IntVector
 from zhiyin.core.catalog import Catalog
 
+_NOBODY = np.empty(0, np.int64)
+
 
 class Eligibility:
     """Answers for one catalogue; its categories are indexed once, so that a filter costs no pass over the items."""
 
     def __init__(self, catalog: Catalog) -> None:
-        members: dict[str, list[int]] = {}
-        for row, categories in enumerate(catalog.categories):
-            for category in categories:
-                members.setdefault(category, []).append(row)
-        self._members = {name: np.unique(np.asarray(rows, np.int64)) for name, rows in members.items()}
-        self._available = catalog.available
-        self._available_from = catalog.available_from
+        self._catalog = catalog
+        self._members = _members(catalog.categories, np.arange(len(catalog)))
+
+    def changed(self, catalog: Catalog, rows: IntVector) -> Self:
+        """Answers for `catalog`, which differs from the one before at `rows` and goes on behind its end."""
+        before = self._catalog.categories
+        known = rows[rows < len(before)]
+        left, joined = _members(before[known], known), _members(catalog.categories[rows], rows)
+        members = dict(self._members)
+        for name in left.keys() | joined.keys():
+            stay = np.setdiff1d(members.pop(name, _NOBODY), left.get(name, _NOBODY), assume_unique=True)
+            if len(found := np.union1d(stay, joined.get(name, _NOBODY))):
+                members[name] = found
+        other = copy(self)
+        other._catalog, other._members = catalog, members
+        return other
 
     def categories(self) -> list[tuple[str, int]]:
         """Every category with its number of items, the largest first, then by name."""
@@ -27,11 +40,20 @@ class Eligibility:
     def mask(self, now: int, seen: IntVector, categories: Sequence[str] = ()) -> BoolVector:
         """(items,) true where an item is to be had at `now` (epoch ms), is not in `seen` (rows), and is in one of
         `categories`, where any are named; a category that no item has admits nothing."""
-        mask = self._available & (self._available_from <= now)
+        mask: BoolVector = self._catalog.available & (self._catalog.available_from <= now)
         if categories:
             wanted = np.zeros(len(mask), np.bool_)
             for category in categories:
-                wanted[self._members.get(category, np.empty(0, np.int64))] = True
+                wanted[self._members.get(category, _NOBODY)] = True
             mask &= wanted
         mask[seen] = False
         return mask
+
+
+def _members(groups: Iterable[Sequence[str]], rows: IntVector) -> dict[str, IntVector]:
+    """Category -> sorted rows of the items that are in it. groups: the categories of each of `rows`."""
+    members: dict[str, list[int]] = {}
+    for row, categories in zip(rows.tolist(), groups, strict=True):
+        for category in categories:
+            members.setdefault(category, []).append(row)
+    return {name: np.unique(np.asarray(found, np.int64)) for name, found in members.items()}

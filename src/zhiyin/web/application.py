@@ -8,7 +8,7 @@ from zhiyin.web.errors import add_errors
 from zhiyin.web.guard import Guard
 from zhiyin.web.metrics import Metrics, add_measure
 from zhiyin.web.page import add_page
-from zhiyin.web.routes import add_events, add_items, add_operations, add_people, add_tastes
+from zhiyin.web.routes import add_events, add_items, add_operations, add_people, add_shop, add_tastes
 from zhiyin.web.schemas import ErrorOut
 
 
@@ -36,6 +36,7 @@ def create_app(service: Service) -> FastAPI:
     add_tastes(app, service)
     add_items(app, service)
     add_events(app, service, metrics)
+    add_shop(app, service)
     add_operations(app, service, metrics)
     add_page(app)
     return app

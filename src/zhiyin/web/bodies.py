@@ -1,40 +1,24 @@
 """Bodies of requests, read and checked."""
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from zhiyin.app.service import Problem
-from zhiyin.core.events import MISSING_POSITION, Events
+from zhiyin.core.catalog import Catalog
+from zhiyin.core.events import MISSING_POSITION, MISSING_TIME, Events
 from zhiyin.web.errors import RefusalError
-from zhiyin.web.schemas import EventIn
+from zhiyin.web.schemas import EventIn, ItemIn, Strict
 
-MAX_EVENTS = 1000
+MAX_ROWS = 1000
+
+Row = TypeVar("Row", bound=Strict)
 
 
 def read_events(content_type: str, body: bytes, now: int) -> Events:
     """now: the time of events that tell none, epoch ms. Raises `RefusalError` with every problem of every row."""
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise RefusalError(415, "events are sent as application/json")
-    try:
-        found: Any = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RefusalError(422, "the body is no JSON", [Problem(0, "", str(error))]) from error
-    rows = found if isinstance(found, list) else [found]
-    if not rows or len(rows) > MAX_EVENTS:
-        raise RefusalError(422, f"send 1 to {MAX_EVENTS} events at a time, not {len(rows)}")
-    events: list[EventIn] = []
-    problems: list[Problem] = []
-    for row, values in enumerate(rows):
-        try:
-            events.append(EventIn.model_validate(values))
-        except ValidationError as error:
-            for detail in error.errors(include_url=False):
-                field = ".".join(str(part) for part in detail["loc"])
-                problems.append(Problem(row, field, detail["msg"]))
-    if problems:
-        raise RefusalError(422, f"{len(problems)} problem(s) in the events, nothing was recorded", problems)
+    events = _read(content_type, body, EventIn, "events")
     return Events.build(
         user_id=[event.user_id for event in events],
         item_id=[event.item_id for event in events],
@@ -46,3 +30,50 @@ def read_events(content_type: str, body: bytes, now: int) -> Events:
         recommendation_id=[event.recommendation_id for event in events],
         position=[MISSING_POSITION if event.position is None else event.position for event in events],
     )
+
+
+def read_items(content_type: str, body: bytes) -> Catalog:
+    """Blanks around texts are no part of them. Raises `RefusalError` with every problem of every row."""
+    items = _read(content_type, body, ItemIn, "items")
+    names = sorted({name for item in items for name in item.attributes})
+    return Catalog.build(
+        item_id=[item.item_id for item in items],
+        title=[_text(item.title) for item in items],
+        description=[_text(item.description) for item in items],
+        categories=[tuple(dict.fromkeys(item.categories)) for item in items],
+        price=[float("nan") if item.price is None else item.price for item in items],
+        image=[item.image for item in items],
+        audio=[item.audio for item in items],
+        available_from=[MISSING_TIME if item.available_from is None else item.available_from for item in items],
+        available=[item.available for item in items],
+        attributes={name: [item.attributes.get(name) for item in items] for name in names},
+    )
+
+
+def _text(given: str | None) -> str | None:
+    return (given or "").strip() or None
+
+
+def _read(content_type: str, body: bytes, kind: type[Row], what: str) -> list[Row]:
+    """One row or a list of them, each a `kind`."""
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise RefusalError(415, f"{what} are sent as application/json")
+    try:
+        found: Any = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RefusalError(422, "the body is no JSON", [Problem(0, "", str(error))]) from error
+    rows = found if isinstance(found, list) else [found]
+    if not rows or len(rows) > MAX_ROWS:
+        raise RefusalError(422, f"send 1 to {MAX_ROWS} {what} at a time, not {len(rows)}")
+    read: list[Row] = []
+    problems: list[Problem] = []
+    for row, values in enumerate(rows):
+        try:
+            read.append(kind.model_validate(values))
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                field = ".".join(str(part) for part in detail["loc"])
+                problems.append(Problem(row, field, detail["msg"]))
+    if problems:
+        raise RefusalError(422, f"{len(problems)} problem(s) in the {what}, nothing was recorded", problems)
+    return read

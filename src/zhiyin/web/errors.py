@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from zhiyin.app.service import EventsRefusedError, Problem
+from zhiyin.app.service import Problem, RowsRefusedError
 from zhiyin.core.errors import ConfigError, InputError, NotFoundError, StoreError
 
 
@@ -29,8 +29,8 @@ def error_answer(
 
 
 def add_errors(app: FastAPI) -> None:
-    @app.exception_handler(EventsRefusedError)
-    def refused_events(_: Request, error: EventsRefusedError) -> Response:
+    @app.exception_handler(RowsRefusedError)
+    def refused_rows(_: Request, error: RowsRefusedError) -> Response:
         return error_answer(422, str(error), error.problems)
 
     @app.exception_handler(RefusalError)

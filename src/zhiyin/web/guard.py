@@ -52,7 +52,7 @@ class Guard:
                 return
             body += message.get("body", b"")
             if len(body) > self._limit:
-                refusal = error_answer(413, f"the body is larger than {self._limit} bytes; send fewer events at a time")
+                refusal = error_answer(413, f"the body is larger than {self._limit} bytes; send less at a time")
                 await refusal(scope, receive, guarded)
                 return
             if not message.get("more_body"):

@@ -4,7 +4,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request, Response
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from zhiyin.app.service import Service
+from zhiyin.core.results import Recommendations
 
 
 class Metrics:
@@ -19,7 +22,23 @@ class Metrics:
             "zhiyin_http_request_seconds", "Time to answer a request.", ["route"], registry=self.registry
         )
         self.lists = Counter("zhiyin_lists_served", "Lists served, by rung.", ["rung"], registry=self.registry)
+        self.places = Counter(
+            "zhiyin_list_places",
+            "Places of lists served, by what training knows of the item.",
+            ["kind"],
+            registry=self.registry,
+        )
+        self.new_items = Gauge(
+            "zhiyin_new_items", "Items that training has not seen.", ["recommendable"], registry=self.registry
+        )
         self.events = Counter("zhiyin_events_recorded", "Events added to the log.", registry=self.registry)
+
+    def served(self, service: Service, listed: Recommendations) -> None:
+        """Counts a list and its places."""
+        new = service.new_places(listed)
+        self.lists.labels(listed.rung).inc()
+        self.places.labels("new").inc(new)
+        self.places.labels("known").inc(len(listed.items) - new)
 
 
 def add_measure(app: FastAPI, metrics: Metrics) -> None:

@@ -1,6 +1,6 @@
 """The questions that the API answers."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -9,11 +9,12 @@ from starlette.concurrency import run_in_threadpool
 from zhiyin.app.service import Language, RecommendRequest, Service, WordsRequest
 from zhiyin.core.events import MAX_ID_LENGTH
 from zhiyin.web.answers import entry_out, found_out, item_out, list_out, shelf_out, taste_out
-from zhiyin.web.bodies import MAX_EVENTS, read_events
+from zhiyin.web.bodies import MAX_ROWS, read_events, read_items
 from zhiyin.web.errors import RefusalError
 from zhiyin.web.metrics import Metrics
 from zhiyin.web.schemas import (
     MAX_LIST,
+    AddedOut,
     CategoriesOut,
     CategoryOut,
     ErrorOut,
@@ -22,6 +23,7 @@ from zhiyin.web.schemas import (
     FindIn,
     FoundListOut,
     HistoryOut,
+    ItemIn,
     ItemOut,
     ItemsOut,
     RecommendationsOut,
@@ -30,6 +32,7 @@ from zhiyin.web.schemas import (
     SimilarListOut,
     SimilarOut,
     StateOut,
+    Strict,
     TasteIn,
     TasteOut,
     UserOut,
@@ -37,6 +40,8 @@ from zhiyin.web.schemas import (
 )
 
 MAX_LIKED = 100
+
+NO_JSON: dict[int | str, dict[str, Any]] = {415: {"model": ErrorOut, "description": "The body is no JSON"}}
 
 
 def add_people(app: FastAPI, service: Service, metrics: Metrics) -> None:
@@ -52,7 +57,7 @@ def add_people(app: FastAPI, service: Service, metrics: Metrics) -> None:
         served = service.recommend(
             RecommendRequest(user_id, n, tuple(category), keep_seen=keep_seen, items=tuple(item))
         )
-        metrics.lists.labels(served.rung).inc()
+        metrics.served(service, served)
         return list_out(service, served)
 
     @app.get("/api/shelves/{user_id:path}")
@@ -64,7 +69,7 @@ def add_people(app: FastAPI, service: Service, metrics: Metrics) -> None:
         """The shelves of one user's page. `category`: the first shelf holds nothing else."""
         answer = service.shelves(user_id, n, tuple(category))
         for shelf in answer.shelves:
-            metrics.lists.labels(shelf.recommendations.rung).inc()
+            metrics.served(service, shelf.recommendations)
         return ShelvesOut(user_id=user_id, shelves=[shelf_out(service, shelf) for shelf in answer.shelves])
 
     @app.get("/api/users")
@@ -132,20 +137,32 @@ def add_items(app: FastAPI, service: Service) -> None:
 
 
 def add_events(app: FastAPI, service: Service, metrics: Metrics) -> None:
-    one = EventIn.model_json_schema()
-    schema = {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_EVENTS}]}
-
-    @app.post(
-        "/api/events",
-        responses={415: {"model": ErrorOut, "description": "The body is no JSON"}},
-        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}},
-    )
+    @app.post("/api/events", responses=NO_JSON, openapi_extra=_rows_of(EventIn))
     async def events(request: Request) -> RecordedOut:
         """Records one event or a list of them: all, or none when a row is wrong."""
         batch = read_events(request.headers.get("content-type", ""), await request.body(), service.clock())
         report = await run_in_threadpool(service.record, batch)
         metrics.events.inc(report.added)
         return RecordedOut(added=report.added, known=report.known)
+
+
+def add_shop(app: FastAPI, service: Service) -> None:
+    @app.post("/api/v1/items", responses=NO_JSON, openapi_extra=_rows_of(ItemIn))
+    async def items(request: Request) -> AddedOut:
+        """Adds one item or a list of them to the shop, or replaces them whole: all, or none when a row is wrong.
+
+        An item that is added can be in the next list. One that is no longer to be had is sent with `available` false.
+        """
+        batch = read_items(request.headers.get("content-type", ""), await request.body())
+        added = await run_in_threadpool(service.add_items, batch)
+        return AddedOut(written=added.written, recommendable=added.recommendable)
+
+
+def _rows_of(kind: type[Strict]) -> dict[str, Any]:
+    """How a body of one row or a list of them is described."""
+    one = kind.model_json_schema()
+    schema = {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_ROWS}]}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
@@ -163,4 +180,6 @@ def add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
 
     @app.get("/metrics", include_in_schema=False)
     def measured() -> Response:
+        for recommendable, items in zip(("yes", "no"), service.new_items(), strict=True):
+            metrics.new_items.labels(recommendable).set(items)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)

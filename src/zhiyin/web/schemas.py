@@ -44,6 +44,21 @@ class EventIn(Strict):
     position: Annotated[int, Field(ge=1, le=1_000_000), Whole] | None = None
 
 
+class ItemIn(Strict):
+    """One item, in its whole. available_from: epoch milliseconds. image, audio: data URIs."""
+
+    item_id: ExternalId
+    title: str | None = Field(default=None, max_length=2_000)
+    description: str | None = Field(default=None, max_length=100_000)
+    categories: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(default=[], max_length=100)
+    price: float | None = Field(default=None, allow_inf_nan=False)
+    image: str | None = Field(default=None, pattern="^data:")
+    audio: str | None = Field(default=None, pattern="^data:")
+    available_from: Annotated[int, Field(ge=0, le=LATEST_TIMESTAMP), Whole] | None = None
+    available: bool = True
+    attributes: dict[str, str] = {}
+
+
 class FindIn(Strict):
     """What is looked for, in words. like, unlike: items as examples, which are not shown again.
 
@@ -82,6 +97,13 @@ class RecordedOut(Strict):
 
     added: int
     known: int
+
+
+class AddedOut(Strict):
+    """written: items that are in the shop now; recommendable: those of them that the system can recommend."""
+
+    written: int
+    recommendable: int
 
 
 class ReasonOut(Strict):

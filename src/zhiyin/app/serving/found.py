@@ -1,7 +1,6 @@
 """Items found by words, over the catalogue as it is served."""
 
 import threading
-from weakref import WeakKeyDictionary
 
 from zhiyin.app.registry import make_encoder
 from zhiyin.app.serving.people import PERSONAL, Person
@@ -16,11 +15,11 @@ from zhiyin.core.models import Encoder
 class Finder:
     """Searches of one service. Safe to use from several threads where the encoder is.
 
-    The first search over a state encodes its catalogue, while others wait; the vectors go when the state goes.
+    The first search over a state encodes what of its catalogue the search before did not know, while others wait.
     """
 
     def __init__(self) -> None:
-        self._words: WeakKeyDictionary[ServingState, Words] = WeakKeyDictionary()
+        self._latest: tuple[ServingState, Words] | None = None
         self._building = threading.Lock()
 
     def find(
@@ -36,15 +35,21 @@ class Finder:
             best = words.find(request, now)
         else:
             # A popular list says nothing of the person, so it does not move a search.
-            own = state.system.model.score([person.query])[0] if person.rung == PERSONAL else None
+            own = state.model.score([person.query])[0] if person.rung == PERSONAL else None
             best = words.find(request, now, person.seen, own)
         return [(state.view(int(r)), float(s)) for r, s in zip(best.rows[0], best.scores[0], strict=True) if r >= 0]
 
     def _words_of(self, state: ServingState) -> Words:
         with self._building:
-            if state not in self._words:
-                self._words[state] = Words(state.catalog, _text_encoder(state.system))
-            return self._words[state]
+            latest = self._latest
+            if latest is not None and latest[0] is state:
+                return latest[1]
+            if latest is not None and latest[0].system is state.system:
+                words = latest[1].over(state.catalog)
+            else:
+                words = Words(state.catalog, _text_encoder(state.system))
+            self._latest = state, words
+            return words
 
 
 def _text_encoder(system: System) -> Encoder:

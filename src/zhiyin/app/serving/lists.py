@@ -2,15 +2,16 @@
 
 import uuid
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from zhiyin.app.serving.exposure import NONE, Exposure, Line
 from zhiyin.app.serving.judged import Judgement
 from zhiyin.app.serving.people import PERSONAL, POPULAR, Person
 from zhiyin.app.serving.reasons import reasons_of
 from zhiyin.app.serving.state import ServingState
-from zhiyin.core.arrays import FloatVector, IntVector
+from zhiyin.core.arrays import BoolVector, FloatVector, IntVector
 from zhiyin.core.models import Model
 from zhiyin.core.results import Reason, Recommendations, Recommended
 from zhiyin.retrieval.topn import top_n
@@ -35,49 +36,69 @@ def list_of(
     person: Person,
     request: RecommendRequest,
     hidden: Collection[str] = (),
+    *,
     judgement: Judgement | None = None,
+    exposure: Exposure = NONE,
 ) -> Recommendations:
     """The personal list without the items `hidden`; the popular one for a user with nothing liked yet.
 
-    judgement: orders the personal list anew, whose scores then may rise from one item to the next.
+    judgement: orders the personal list anew, whose scores then may rise from one item to the next. exposure: of new
+    items, which have what places are due to them after that.
     """
     if person.rung == POPULAR:
-        return popular_list(state, person, request)
+        return popular_list(state, person, request, exposure)
+    scores, mask = state.model.score([person.query])[0], _eligible(state, person, request, hidden)
 
     def best(n: int) -> tuple[IntVector, FloatVector]:
-        return best_of(state, state.system.model, person, replace(request, n=n), hidden)
+        return _best(scores, n, mask)
 
-    rows, scores = best(request.n) if judgement is None else judgement.best(request.n, best, state.catalog)
-    return recommendations(state, person, (rows, scores), reasons_of(state, person, rows), PERSONAL)
+    rows, own = best(request.n) if judgement is None else judgement.best(request.n, best, state.catalog)
+    line = exposure.given(rows, own, state.is_new(rows), _best(scores, request.n, mask & state.is_new()))
+    return recommendations(state, person, line, reasons_of(state, person, line.rows), PERSONAL)
 
 
-def popular_list(state: ServingState, person: Person, request: RecommendRequest) -> Recommendations:
-    rows, scores = best_of(state, state.system.fallback, person, request)
-    return recommendations(state, person, (rows, scores), [Reason("popular")] * len(rows), POPULAR)
+def popular_list(
+    state: ServingState, person: Person, request: RecommendRequest, exposure: Exposure = NONE
+) -> Recommendations:
+    """What everybody likes. Nobody has liked a new item yet: what is due to them goes to those that came last."""
+    scores, mask = state.fallback.score([person.query])[0], _eligible(state, person, request)
+    newest = np.flatnonzero(mask & state.is_new())[::-1][: request.n]
+    rows, own = _best(scores, request.n, mask)
+    line = exposure.given(rows, own, state.is_new(rows), (newest, scores[newest]))
+    reasons = [Reason("none" if new else "popular") for new in state.is_new(line.rows)]
+    return recommendations(state, person, line, reasons, POPULAR)
 
 
 def best_of(
     state: ServingState, model: Model, person: Person, request: RecommendRequest, hidden: Collection[str] = ()
 ) -> tuple[IntVector, FloatVector]:
     """Rows and scores of the at most `request.n` best eligible items, best first. Raises `InputError` for n below 1."""
+    return _best(model.score([person.query])[0], request.n, _eligible(state, person, request, hidden))
+
+
+def _eligible(
+    state: ServingState, person: Person, request: RecommendRequest, hidden: Collection[str] = ()
+) -> BoolVector:
     seen = np.empty(0, np.int64) if request.keep_seen else person.seen
     mask = state.eligibility.mask(person.query.now, seen, request.categories)
-    mask[state.system.items.rows(sorted(hidden))] = False
-    best = top_n(model.score([person.query]), request.n, mask)
+    mask[state.items.rows(sorted(hidden))] = False
+    return mask
+
+
+def _best(scores: FloatVector, n: int, mask: BoolVector) -> tuple[IntVector, FloatVector]:
+    best = top_n(scores[None], n, mask)
     kept = best.rows[0] >= 0
     return best.rows[0][kept], best.scores[0][kept]
 
 
 def recommendations(
-    state: ServingState,
-    person: Person,
-    best: tuple[IntVector, FloatVector],
-    reasons: Sequence[Reason],
-    rung: str,
+    state: ServingState, person: Person, line: Line, reasons: Sequence[Reason], rung: str
 ) -> Recommendations:
-    """Rows with their scores and reasons as a list under a fresh id."""
+    """A list with its reasons under a fresh id."""
     items = tuple(
-        Recommended(state.system.items.ids[row], rank, float(score), reason)
-        for rank, (row, score, reason) in enumerate(zip(*best, reasons, strict=True), start=1)
+        Recommended(state.items.ids[row], rank, float(score), reason, float(chance))
+        for rank, (row, score, chance, reason) in enumerate(
+            zip(line.rows, line.scores, line.chances, reasons, strict=True), start=1
+        )
     )
     return Recommendations(person.user_id, items, rung, uuid.uuid4().hex, state.system.manifest.manifest_id)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zhiyin.app.serving.recording import checked_id
-from zhiyin.app.system import System
+from zhiyin.app.serving.state import ServingState
 from zhiyin.core.arrays import IntVector
 from zhiyin.core.dataset import Query
 from zhiyin.core.events import Events
@@ -35,7 +35,7 @@ class Person:
         return PERSONAL if (self.query.history.weights > 0).any() else POPULAR
 
 
-def person_of(user_id: str, system: System, stores: Stores, now: int, liked: Sequence[str] = ()) -> Person:
+def person_of(user_id: str, state: ServingState, stores: Stores, now: int, liked: Sequence[str] = ()) -> Person:
     """The user as `stores` know them, who tells besides that they like the items `liked`.
 
     Raises `InputError` for an id that cannot be one.
@@ -49,7 +49,7 @@ def person_of(user_id: str, system: System, stores: Stores, now: int, liked: Seq
             timestamp=[now] * len(liked),
         )
         log = Events.concat([log, told])
-    rows = system.items.rows(log.item_id)
+    system, rows = state.system, state.items.rows(log.item_id)
     seen = np.unique(rows[seen_mask(log, system.settings) & (rows != UNKNOWN)])
     attributes = stores.users.attributes(user_id) if system.user_columns else {}
-    return Person(user_id, log, system.query(log, now, attributes), seen)
+    return Person(user_id, log, system.query(log, now, attributes, state.items), seen)

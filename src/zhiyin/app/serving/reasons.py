@@ -12,7 +12,7 @@ from zhiyin.core.results import Reason
 
 def reasons_of(state: ServingState, person: Person, rows: IntVector) -> list[Reason]:
     """For each item, the event that gave most of its score; none where the model has no exact parts."""
-    model = state.system.model
+    model = state.model
     if not isinstance(model, AdditiveModel) or not len(rows):
         return [Reason("none")] * len(rows)
     parts = parts_by_item(model, person, rows)
@@ -40,14 +40,14 @@ def reason_of(state: ServingState, person: Person, line: FloatVector, position: 
     if part <= 0:
         return Reason("none")
     history = person.query.history
-    rows = state.system.items.rows(person.events.item_id)
+    rows = state.items.rows(person.events.item_id)
     same_item = rows == history.items[position]
     same_event = same_item & (person.events.timestamp == history.timestamps[position])
     # Preparation may give an event without a time another one, so the item alone has to do then.
     event = int(np.flatnonzero(same_event if same_event.any() else same_item)[-1])
     return Reason(
         kind="history",
-        item_id=state.system.items.ids[history.items[position]],
+        item_id=state.items.ids[history.items[position]],
         event=person.events.event[event],
         value=number(history.ratings[position]),
         share=part / positive,

@@ -3,9 +3,11 @@
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from zhiyin.core.catalog import Catalog
 from zhiyin.core.errors import InputError
 from zhiyin.core.events import AHEAD_MS, MAX_ID_LENGTH, Events, text
 from zhiyin.core.results import Recommendations
@@ -24,16 +26,26 @@ class Problem:
     reason: str
 
 
-class EventsRefusedError(InputError):
-    """A batch of events that was not recorded, with every problem found in it."""
+class RowsRefusedError(InputError):
+    """A batch that was not recorded, with every problem found in it."""
+
+    rows: ClassVar[str]
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         first = self.problems[0]
         super().__init__(
-            f"{len(self.problems)} problem(s) in the events, nothing was recorded; "
+            f"{len(self.problems)} problem(s) in the {self.rows}, nothing was recorded; "
             f"row {first.row}, {first.field}: {first.reason}"
         )
+
+
+class EventsRefusedError(RowsRefusedError):
+    rows = "events"
+
+
+class ItemsRefusedError(RowsRefusedError):
+    rows = "items"
 
 
 def checked_events(events: Events, now: int) -> Events:
@@ -55,6 +67,19 @@ def checked_events(events: Events, now: int) -> Events:
     if problems:
         raise EventsRefusedError(problems)
     return events
+
+
+def checked_items(catalog: Catalog) -> Catalog:
+    """The items, of several rows with one id the last. Raises `ItemsRefusedError`, naming what cannot be used."""
+    problems: list[Problem] = []
+    for row, item_id in enumerate(catalog.item_id):
+        if reason := _id_problem(item_id):
+            problems.append(Problem(row, "item_id", reason))
+        if np.isinf(catalog.price[row]):
+            problems.append(Problem(row, "price", "must be a finite number"))
+    if problems:
+        raise ItemsRefusedError(problems)
+    return catalog.take(np.sort(list({item_id: row for row, item_id in enumerate(catalog.item_id)}.values())))
 
 
 def checked_id(identifier: str, name: str = "user_id") -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from zhiyin.app.serving.exposure import NONE, Exposure, Line
 from zhiyin.app.serving.judged import Judgement
 from zhiyin.app.serving.lists import RecommendRequest, best_of, list_of, popular_list, recommendations
 from zhiyin.app.serving.people import PERSONAL, POPULAR, Person
@@ -42,29 +43,38 @@ class Shelves:
 
 
 def shelves_of(
-    state: ServingState, person: Person, request: RecommendRequest, judgement: Judgement | None = None
+    state: ServingState,
+    person: Person,
+    request: RecommendRequest,
+    *,
+    judgement: Judgement | None = None,
+    exposure: Exposure = NONE,
 ) -> Shelves:
-    """Shelves of `request.n` items; its categories narrow the first one, which alone is judged."""
+    """Shelves of `request.n` items; its categories narrow the first one, which alone is judged.
+
+    exposure: of new items on the first shelf and on that of a category.
+    """
     if person.rung == POPULAR:
-        return Shelves(person.user_id, (Shelf("popular", popular_list(state, person, request)),))
-    return Shelves(person.user_id, tuple(_personal(state, person, request, judgement)))
+        return Shelves(person.user_id, (Shelf("popular", popular_list(state, person, request, exposure)),))
+    return Shelves(person.user_id, tuple(_personal(state, person, request, judgement, exposure)))
 
 
 def _personal(
-    state: ServingState, person: Person, request: RecommendRequest, judgement: Judgement | None
+    state: ServingState, person: Person, request: RecommendRequest, judgement: Judgement | None, exposure: Exposure
 ) -> list[Shelf]:
     n = request.n
     if not request.categories:
         # In a small catalogue the first shelf would otherwise leave nothing for the others.
-        n = min(n, max(SHELF_MINIMUM, len(state.system.items) // 4))
-    main = Shelf("for-you", list_of(state, person, replace(request, n=n), judgement=judgement))
+        n = min(n, max(SHELF_MINIMUM, len(state.items) // 4))
+    main = Shelf("for-you", list_of(state, person, replace(request, n=n), judgement=judgement, exposure=exposure))
     shown = {item.item_id for item in main.recommendations.items}
     below: list[Shelf] = []
     for shelf in _because(state, person, n, shown):
         below.append(shelf)
         shown.update(item.item_id for item in shelf.recommendations.items)
     for favourite in favourite_categories(state, person)[:1]:
-        listed = list_of(state, person, RecommendRequest(person.user_id, n, (favourite,)), hidden=shown)
+        within = RecommendRequest(person.user_id, n, (favourite,))
+        listed = list_of(state, person, within, shown, exposure=exposure)
         below.append(Shelf("category", listed, category=favourite))
     popular = Shelf("popular", popular_list(state, person, RecommendRequest(person.user_id, n)))
     first = [main] if request.categories or main.worthwhile else []
@@ -73,10 +83,10 @@ def _personal(
 
 def _because(state: ServingState, person: Person, n: int, shown: set[str]) -> list[Shelf]:
     """Shelves around the events that carry most of this user's scores, each ranked by that event's part alone."""
-    model = state.system.model
+    model = state.model
     if not isinstance(model, AdditiveModel):
         return []
-    pool, _ = best_of(state, state.system.model, person, RecommendRequest(person.user_id, BECAUSE_POOL), shown)
+    pool, _ = best_of(state, state.model, person, RecommendRequest(person.user_id, BECAUSE_POOL), shown)
     if not len(pool):
         return []
     parts = parts_by_item(model, person, pool)
@@ -94,6 +104,6 @@ def _because(state: ServingState, person: Person, n: int, shown: set[str]) -> li
         free[places] = False
         reasons = [reason_of(state, person, parts[place], int(position)) for place in places]
         best_of_pool = pool[places], parts[places, position]
-        listed = recommendations(state, person, best_of_pool, reasons, PERSONAL)
+        listed = recommendations(state, person, Line.of(*best_of_pool), reasons, PERSONAL)
         shelves.append(Shelf("because", listed, reason=reasons[0]))
     return shelves

@@ -1,65 +1,98 @@
 """The system that answers, over the shop as it stands."""
 
+import logging
 import threading
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from zhiyin.app.prepare import contents_of
+from zhiyin.app.serving.reading import Reader
 from zhiyin.app.serving.views import ItemView, title
 from zhiyin.app.system import System
-from zhiyin.core.arrays import IntVector
+from zhiyin.core.arrays import BoolVector, IntVector
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Query
-from zhiyin.core.errors import NotFoundError
+from zhiyin.core.errors import NotFoundError, ZhiyinError
 from zhiyin.core.histories import History
+from zhiyin.core.models import InductiveModel, Model
 from zhiyin.core.stores import CatalogStore
 from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
-from zhiyin.dataset.prepare import overlay
 from zhiyin.retrieval.eligibility import Eligibility
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class ServingState:
     """A system over the shop as it stands, with what is derived from both once.
 
-    A request reads one state and keeps it to its end. catalog: aligned with the system's items. newcomers: items of
-    the shop that the system does not know. revision: of the store's catalogue; None where the store was not asked.
+    A request reads one state and keeps it to its end. items: the system's and, in the rows behind them, those that
+    came after its training, first come first; catalog, eligibility and the scores of model and fallback are aligned
+    with them. waiting: items of the shop that the model cannot go on with. revision: of the store's catalogue; None
+    where the store was not asked.
+
+    An item that training has seen is scored as it was then, whatever the shop says of it now; a later one is read anew.
     """
 
     system: System
+    items: Vocabulary
     catalog: Catalog
-    newcomers: Catalog
+    model: Model
+    fallback: Model
     eligibility: Eligibility
-    revision: int | None
+    waiting: Catalog
+    reader: Reader
+    revision: int | None = None
 
     @classmethod
-    def of(cls, system: System, shop: Catalog | None = None, revision: int | None = None) -> "ServingState":
-        """Items that the shop does not describe stay as they were at training."""
-        shop = shop if shop is not None else Catalog.build(item_id=[])
-        catalog = overlay(system.catalog, shop)
-        newcomers = shop.take(np.flatnonzero(system.items.rows(shop.item_id) == UNKNOWN))
-        return cls(system, catalog, newcomers, Eligibility(catalog), revision)
+    def of(cls, system: System) -> "ServingState":
+        """The system as it was trained, over nothing else."""
+        return cls(
+            system=system,
+            items=system.items,
+            catalog=system.catalog,
+            model=system.model,
+            fallback=system.fallback,
+            eligibility=Eligibility(system.catalog),
+            waiting=Catalog.build(item_id=[]),
+            reader=Reader(system),
+        )
+
+    def after(self, changes: Catalog, revision: int) -> "ServingState":
+        """The state once the shop has written `changes`. What it costs in Python goes with them, not with the shop."""
+        known = self.items.rows(changes.item_id)
+        written = changes.take(np.flatnonzero(known != UNKNOWN))
+        rows = known[known != UNKNOWN]
+        catalog = self.catalog.written(rows, written)
+        state = replace(self, catalog=catalog, eligibility=self.eligibility.changed(catalog, rows), revision=revision)
+        return state._read_again(self.catalog, rows)._with(self._waiting_after(changes, known))
+
+    def is_new(self, rows: IntVector | None = None) -> BoolVector:
+        """(n,) which of `rows`, None for all, hold items that training has not seen."""
+        new: BoolVector = (np.arange(len(self.items)) if rows is None else rows) >= len(self.system.items)
+        return new
 
     @cached_property
     def popular_order(self) -> IntVector:
         """(items,) rows, the most popular first."""
         nobody = Query(History.of_items([]), 0)
-        return np.argsort(-self.system.fallback.score([nobody])[0], kind="stable")
+        return np.argsort(-self.fallback.score([nobody])[0], kind="stable")
 
     @cached_property
     def _search_titles(self) -> list[str]:
         return [_folded(title(self.catalog, row)) for row in range(len(self.catalog))]
 
     @cached_property
-    def _newcomers(self) -> Vocabulary:
-        return Vocabulary(self.newcomers.item_id)
+    def _waiting_rows(self) -> Vocabulary:
+        return Vocabulary(self.waiting.item_id)
 
     def row(self, item_id: str) -> int:
         """Raises `NotFoundError` for an item that the system does not know."""
-        row = self.system.items.row(item_id)
+        row = self.items.row(item_id)
         if row == UNKNOWN:
             raise NotFoundError(f"no item {item_id!r} in the system that serves")
         return row
@@ -69,15 +102,59 @@ class ServingState:
 
     def describe(self, item_id: str) -> ItemView:
         """What is known of an item; of one that neither the system nor the shop knows, its id alone."""
-        row, place = self.system.items.row(item_id), self._newcomers.row(item_id)
+        row, place = self.items.row(item_id), self._waiting_rows.row(item_id)
         if row != UNKNOWN:
             return self.view(row)
-        return ItemView(item_id, item_id, None, (), None) if place == UNKNOWN else ItemView.of(self.newcomers, place)
+        return ItemView(item_id, item_id, None, (), None) if place == UNKNOWN else ItemView.of(self.waiting, place)
 
     def found(self, search: str) -> Iterator[int]:
         """Rows of items whose title holds `search`, whatever the case, the most popular first."""
         wanted, titles = _folded(search), self._search_titles
         return (int(row) for row in self.popular_order if wanted in titles[int(row)])
+
+    def _waiting_after(self, changes: Catalog, known: IntVector) -> Catalog:
+        """Items to go on with: those that waited before, and those of `changes` that are at no `known` row."""
+        arrived = changes.take(np.flatnonzero(known == UNKNOWN))
+        places = self._waiting_rows.rows(arrived.item_id)
+        places[places == UNKNOWN] = len(self.waiting) + np.arange((places == UNKNOWN).sum())
+        return self.waiting.written(places, arrived)
+
+    def _read_again(self, before: Catalog, rows: IntVector) -> "ServingState":
+        """With those of the items at `rows` that training has not seen, and that were other `before`, read anew."""
+        later = rows[rows >= len(self.system.items)]
+        if contents_of(before.take(later)) == contents_of(self.catalog.take(later)):
+            return self
+        arrived = self.catalog.take(np.arange(len(self.system.items), len(self.items)))
+        extended = self._extended(self.system.model, self.system.fallback, arrived)
+        return self if extended is None else replace(self, model=extended[0], fallback=extended[1])
+
+    def _with(self, waiting: Catalog) -> "ServingState":
+        """Going on with the items `waiting` where the system can, else with them set aside."""
+        extended = self._extended(self.model, self.fallback, waiting) if len(waiting) else None
+        if extended is None:
+            return replace(self, waiting=waiting)
+        rows = np.arange(len(self.items), len(self.items) + len(waiting))
+        catalog = self.catalog.written(rows, waiting)
+        return replace(
+            self,
+            items=self.items.extended(waiting.item_id),
+            catalog=catalog,
+            model=extended[0],
+            fallback=extended[1],
+            eligibility=self.eligibility.changed(catalog, rows),
+            waiting=waiting.take(np.empty(0, np.int64)),
+        )
+
+    def _extended(self, model: Model, fallback: Model, arrived: Catalog) -> tuple[Model, Model] | None:
+        """Both over the items `arrived`, too; None where they cannot go on with them."""
+        if not isinstance(model, InductiveModel) or not isinstance(fallback, InductiveModel):
+            return None
+        content = self.reader.content(arrived)
+        try:
+            return model.extended(arrived, content), fallback.extended(arrived, content)
+        except ZhiyinError as error:
+            LOG.warning("%d new items cannot be recommended yet: %s", len(arrived), error)
+            return None
 
 
 class ServingSlot:
@@ -86,28 +163,39 @@ class ServingSlot:
     def __init__(self, system: System) -> None:
         self._state = ServingState.of(system)
         self._changing = threading.Lock()
+        self._shop: CatalogStore | None = None
 
     @property
     def state(self) -> ServingState:
         return self._state
 
     def replace(self, system: System) -> None:
+        """Goes on with `system`, over the shop that was asked for before."""
         state = ServingState.of(system)
+        if self._shop is not None:
+            state = state.after(*self._shop.changes(None))
         with self._changing:
             self._state = state
 
-    def over(self, catalog: CatalogStore) -> ServingState:
-        """The state over the shop as `catalog` has it now, read again only after a change."""
-        state, revision = self._state, catalog.revision()
-        if state.revision == revision:
+    def over(self, catalog: CatalogStore, *, waiting: bool = False) -> ServingState:
+        """The state over the shop as `catalog` has it, brought up to date by what changed.
+
+        The first request that finds a change brings it in, while others are answered by the state before it. waiting:
+        not to be, as who made the change is not, and as nobody is who comes before the shop was ever read.
+        """
+        self._shop = catalog
+        state = self._state
+        if state.revision == catalog.revision():
             return state
-        with self._changing:
-            # Of two requests that come together, the second finds the work done. What changes between revision and
-            # catalogue is read once more, never missed.
-            state, revision = self._state, catalog.revision()
-            if state.revision != revision:
-                self._state = ServingState.of(state.system, catalog.read(), revision)
+        if not self._changing.acquire(blocking=waiting or state.revision is None):
+            return state
+        try:
+            # Of two that wait together, the second finds the work done.
+            if self._state.revision != catalog.revision():
+                self._state = self._state.after(*catalog.changes(self._state.revision))
             return self._state
+        finally:
+            self._changing.release()
 
 
 def _folded(value: str) -> str:

@@ -1,0 +1,96 @@
+"""What encoders say of items that came after training, each read once."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from zhiyin.app.prepare import contents_of
+from zhiyin.app.registry import make_encoder
+from zhiyin.app.system import System
+from zhiyin.core.arrays import FloatMatrix
+from zhiyin.core.catalog import Catalog
+from zhiyin.core.models import Content, Encoder
+from zhiyin.encoders.cache import encode_cached
+
+LOG = logging.getLogger(__name__)
+
+FOLDER = "later"
+"""Beside the vectors that training keeps: those of a large catalogue take longer to read than one item to encode."""
+
+
+class Reader:
+    """The encoders of one system, made when they are first needed. For one thread at a time.
+
+    What they said is kept in memory and, where there is a folder that can be written, found there after a restart.
+    """
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._made: dict[str, Encoder] = {}
+        self._said: dict[str, dict[Content, NDArray[np.float32]]] = {}
+        kept = system.vectors is not None and system.vectors.is_dir() and os.access(system.vectors, os.W_OK)
+        self._folder = system.vectors / FOLDER if system.vectors is not None and kept else None
+
+    def content(self, catalog: Catalog) -> Mapping[str, FloatMatrix]:
+        """By encoder, as in a data set; one that the model does not ask for encodes nothing."""
+        return _Asked(self, contents_of(catalog))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The encoders that found something to read at training."""
+        catalog = self._system.catalog
+        told = {
+            "text": any(catalog.texts()),
+            "image": any(catalog.image),
+            "audio": any(catalog.audio),
+        }
+        encoders = self._system.settings.encoders
+        return tuple(name for name in encoders if any(told[modality] for modality in self._encoder(name).modalities))
+
+    def vectors(self, name: str, contents: Sequence[Content]) -> FloatMatrix:
+        """(n, dim) of the encoder `name`."""
+        said = self._said.setdefault(name, {})
+        fresh = list(dict.fromkeys(content for content in contents if content not in said))
+        if fresh:
+            said.update(zip(fresh, self._encoded(self._encoder(name), fresh), strict=True))
+        return np.stack([said[content] for content in contents])
+
+    def _encoder(self, name: str) -> Encoder:
+        if name not in self._made:
+            self._made[name] = make_encoder(name)
+        return self._made[name]
+
+    def _encoded(self, encoder: Encoder, contents: Sequence[Content]) -> FloatMatrix:
+        try:
+            return encode_cached(encoder, contents, self._folder)
+        except (OSError, SafetensorError) as error:
+            LOG.warning("vectors of new items are kept in memory alone: %s", error)
+            self._folder = None
+        return encoder.encode(contents)
+
+
+class _Asked(Mapping[str, FloatMatrix]):
+    """Vectors of `contents` by encoder, made when they are asked for."""
+
+    def __init__(self, reader: Reader, contents: Sequence[Content]) -> None:
+        self._reader = reader
+        self._contents = contents
+
+    def __getitem__(self, name: str) -> FloatMatrix:
+        if name not in self._reader.names:
+            raise KeyError(name)
+        return self._reader.vectors(name, self._contents)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._reader.names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._reader.names)
+
+    def __len__(self) -> int:
+        return len(self._reader.names)
