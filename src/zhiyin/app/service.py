@@ -166,6 +166,10 @@ class Service:
         state = self._current()
         return int(state.is_new().sum()), len(state.waiting)
 
+    def encoded(self) -> int:
+        """How many texts, images and sounds of new items were given to encoders since the version that serves began."""
+        return self.slot.state.reader.encoded
+
     def new_places(self, served: Recommendations) -> int:
         """How many places of a list hold items that training has not seen."""
         state = self.slot.state

@@ -31,6 +31,9 @@ class Metrics:
         self.new_items = Gauge(
             "zhiyin_new_items", "Items that training has not seen.", ["recommendable"], registry=self.registry
         )
+        self.encoded = Gauge(
+            "zhiyin_new_contents_encoded", "Contents of new items given to encoders.", registry=self.registry
+        )
         self.events = Counter("zhiyin_events_recorded", "Events added to the log.", registry=self.registry)
 
     def served(self, service: Service, listed: Recommendations) -> None:

@@ -182,4 +182,5 @@ def add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
     def measured() -> Response:
         for recommendable, items in zip(("yes", "no"), service.new_items(), strict=True):
             metrics.new_items.labels(recommendable).set(items)
+        metrics.encoded.set(service.encoded())
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -27,11 +27,13 @@ class Reader:
     """The encoders of one system, made when they are first needed. For one thread at a time.
 
     What they said is kept in memory and, where there is a folder that can be written, found there after a restart.
+    encoded: how many contents were asked for that were not in memory.
     """
 
     def __init__(self, system: System) -> None:
         self._system = system
         self._made: dict[str, Encoder] = {}
+        self.encoded = 0
         self._said: dict[str, dict[Content, NDArray[np.float32]]] = {}
         kept = system.vectors is not None and system.vectors.is_dir() and os.access(system.vectors, os.W_OK)
         self._folder = system.vectors / FOLDER if system.vectors is not None and kept else None
@@ -45,7 +47,7 @@ class Reader:
         """The encoders that found something to read at training."""
         catalog = self._system.catalog
         told = {
-            "text": any(catalog.texts()),
+            "text": any(any(column) for column in (catalog.title, catalog.categories, catalog.description)),
             "image": any(catalog.image),
             "audio": any(catalog.audio),
         }
@@ -57,6 +59,7 @@ class Reader:
         said = self._said.setdefault(name, {})
         fresh = list(dict.fromkeys(content for content in contents if content not in said))
         if fresh:
+            self.encoded += len(fresh)
             said.update(zip(fresh, self._encoded(self._encoder(name), fresh), strict=True))
         return np.stack([said[content] for content in contents])
 
