@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from zhiyin.core.arrays import IntVector
@@ -16,6 +18,7 @@ from zhiyin.models.biased_mf import BiasedMF
 from zhiyin.models.content import ContentNeighbours
 from zhiyin.models.ease import Ease
 from zhiyin.models.features import FeatureTrees
+from zhiyin.models.growing import Growing
 from zhiyin.models.neighbours import ItemNeighbours, UserNeighbours
 from zhiyin.models.popularity import Popularity
 from zhiyin.testing.model_conformance import CHECKS, Case, check_finds_the_pattern, registered
@@ -274,3 +277,14 @@ def test_trees_work_without_any_features() -> None:
     model.fit(data, RUN)
     scores = model.score([Query(History.of_items([]), START)])[0]
     assert scores[0] > scores[5]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), max_size=12))
+def test_tables_grow_and_never_change(steps: list[tuple[int, int]]) -> None:
+    tables = [(Growing(np.arange(6.0).reshape(3, 2)), np.arange(6.0).reshape(3, 2))]
+    for step, (more, chosen) in enumerate(steps):
+        table, expected = tables[chosen % len(tables)]
+        rows = np.full((more, 2), float(step))
+        tables.append((table.with_more(rows), np.concatenate([expected, rows])))
+    for table, expected in tables:
+        np.testing.assert_array_equal(table.rows, expected)
