@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from zhiyin.core.errors import ArtifactError, ConfigError
 from zhiyin.core.histories import History
 from zhiyin.core.models import InductiveModel, Run, VectorModel
 from zhiyin.testing.model_conformance import CHECKS, Case, check_finds_the_pattern, registered
-from zhiyin.testing.synthetic import planted_groups
+from zhiyin.testing.synthetic import Planted, planted_groups
 from zhiyin.training.loop import PlainTrainer
 from zhiyin.training.statistics import PlainStatistics
 
@@ -89,6 +90,75 @@ def test_items_that_nobody_touched_find_their_people_by_content(name: str) -> No
         after = extended.score([Query(History.of_items([len(data.items) + place]), data.now)])[0, : len(data.items)]
         own = planted.groups == planted.groups[row]
         assert after[own].mean() > after[~own].mean()
+
+
+def seen_and_heard() -> Planted:
+    """Three modalities: two tell the groups, one of them in half of the items, and one is noise."""
+    planted = planted_groups()
+    generator = np.random.default_rng(4)
+    told = planted.data.content["planted"]
+    half = (np.arange(len(told)) % 2 == 0)[:, None] * told[:, ::-1]
+    noise = generator.standard_normal((len(told), 6))
+    noise[5:8] = 0
+    content = {"planted": told, "half": half.astype(np.float32), "noise": noise.astype(np.float32)}
+    return replace(planted, data=replace(planted.data, content=content))
+
+
+@cache
+def fused(name: str) -> Case:
+    kind, run = registered(name), Run(PlainTrainer(), PlainStatistics(), seed=3)
+    config = kind.Config(**SMALL[name], encoders=("planted", "half", "noise"))
+    return Case.of(lambda: kind(config), seen_and_heard(), run)
+
+
+@pytest.mark.parametrize("name", ["attentive", "transformer"])
+def test_conforms_when_it_reads_several_modalities(name: str) -> None:
+    for check in (*CHECKS, check_finds_the_pattern):
+        check(fused(name))
+
+
+@pytest.mark.parametrize("name", ["attentive", "transformer"])
+def test_modality_that_an_item_lacks_has_no_share(name: str) -> None:
+    case = fused(name)
+    model: Any = case.model
+    shares = model.modality_shares()
+    lacks = np.stack([~vectors.any(axis=1) for vectors in case.planted.data.content.values()], axis=1)
+    assert lacks.any()
+    np.testing.assert_array_equal(shares[lacks], 0)
+    assert (shares[~lacks] > 0).all()
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    arrived = np.array([0, 5], np.int64)
+    content = {key: vectors[arrived] for key, vectors in case.planted.data.content.items()}
+    extended = model.extended(case.planted.data.catalog.take(arrived), content)
+    np.testing.assert_allclose(extended.modality_shares()[-2:], shares[arrived], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["attentive", "transformer"])
+@pytest.mark.parametrize("left", ["planted", "half"])
+def test_new_item_is_known_by_any_one_modality(name: str, left: str) -> None:
+    case = fused(name)
+    model: Any = case.model
+    rows = np.array([0, 2, 4, 6], np.int64)
+    content = {key: vectors[rows] * (key == left) for key, vectors in case.planted.data.content.items()}
+    extended = model.extended(case.planted.data.catalog.take(rows), content)
+    scores = extended.score(case.planted.queries)[:, -len(rows) :]
+    tastes = np.array([case.planted.groups[liked[0]] for liked in case.planted.liked])
+    askers = np.isin(tastes, case.planted.groups[rows])
+    best = case.planted.groups[rows][scores.argmax(axis=1)]
+    assert (best == tastes)[askers].mean() > 0.8
+
+
+def test_nothing_stands_in_for_content_that_is_missing() -> None:
+    content = seen_and_heard().data.content
+    both = np.flatnonzero(content["half"].any(axis=1))[:2]
+    model = registered("content")(registered("content").Config(encoders=("planted", "half")))
+    model.fit(seen_and_heard().data, Run(PlainTrainer(), PlainStatistics()))
+    alone = registered("content")(registered("content").Config(encoders=("planted",)))
+    alone.fit(seen_and_heard().data, Run(PlainTrainer(), PlainStatistics()))
+    query = Query(History.of_items([1]), 0)
+    np.testing.assert_allclose(model.score([query]), alone.score([query]), atol=1e-6)
+    read = Query(History.of_items(both), 0)
+    assert not np.allclose(model.score([read]), alone.score([read]), atol=1e-3)
 
 
 def test_content_that_is_missing_is_said() -> None:

@@ -22,6 +22,7 @@ from zhiyin.core.arrays import IntVector
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.models import Outputs, Run
 from zhiyin.core.results import Contributions
+from zhiyin.models.content_reading import Fusion
 from zhiyin.models.next_item import NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
 from zhiyin.models.sequences import liked, pad
 
@@ -47,8 +48,8 @@ class Network(NextItemNetwork):
     by_item: ClassVar[frozenset[str]] = NextItemNetwork.by_item | {"keys.weight", "values.weight", "targets.weight"}
     looked_up: ClassVar[frozenset[str]] = frozenset({"keys.weight"})
 
-    def __init__(self, config: AttentiveConfig, n_items: int, read: int) -> None:
-        super().__init__(n_items, config, read, gain=GAIN)
+    def __init__(self, config: AttentiveConfig, n_items: int, reads: Sequence[int]) -> None:
+        super().__init__(n_items, config, reads, gain=GAIN)
         self.keys = nn.Embedding(n_items + 1, config.dim)
         self.values = nn.Embedding(n_items + 1, config.dim)
         self.targets = nn.Embedding(n_items, config.dim)
@@ -57,19 +58,18 @@ class Network(NextItemNetwork):
         for table in (self.keys, self.values, self.targets):
             nn.init.normal_(table.weight, std=0.05)
         if self.content is not None:
-            self.told = nn.Linear(config.content_dim, config.dim, bias=False)
-            nn.init.eye_(self.told.weight)
+            self.told = Fusion(len(reads), config.content_dim, config.dim, gain=1.0)
 
     @property
     def ids(self) -> Tensor:
         return self.targets.weight
 
-    def evidence(self, vectors: Tensor) -> Tensor:
+    def evidence(self, vectors: Tensor, shares: Tensor | None) -> Tensor:
         """(n_items + 1, dim) value vectors: of an item that training never met, what its content tells."""
-        if self.content is None:
+        if self.content is None or shares is None:
             return self.values.weight
         own = torch.cat([self.known, self.known.new_zeros(1)])[:, None] * self.values.weight
-        return own + F.pad(self.told(self.content.narrowed), (0, 0, 0, 1))
+        return own + F.pad(self.told(self.content.blocks, shares), (0, 0, 0, 1))
 
     def attention(self, rows: Tensor, evidence: Tensor) -> tuple[Tensor, Tensor]:
         """Weights (n, length) and value vectors (n, length, dim) of histories `rows` (n, length), latest first."""
@@ -145,8 +145,8 @@ class Attentive(NextItemModel[Network]):
     rating_mode: ClassVar[str] = "attentive-ratings"
     Config: ClassVar[type[AttentiveConfig]] = AttentiveConfig
 
-    def sized(self, n_items: int, read: int) -> Network:
-        return Network(self.config, n_items, read)
+    def sized(self, n_items: int, reads: Sequence[int]) -> Network:
+        return Network(self.config, n_items, reads)
 
     def task(self, network: Network, data: Dataset, run: Run) -> Task:
         return Task(self, network, data, run, least=2)

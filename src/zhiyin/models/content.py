@@ -26,11 +26,14 @@ class ContentConfig(NearnessConfig):
 
 
 class ContentNeighbours(NearnessModel):
-    """Nearness is the cosine of content vectors in the directions that tell items apart."""
+    """Nearness is the cosine of content vectors in the directions that tell items apart.
+
+    Of several encoders it is the mean over those that find something in both items.
+    """
 
     name: ClassVar[str] = "content"
     Config: ClassVar[type[ContentConfig]] = ContentConfig
-    arrays: ClassVar[frozenset[str]] = frozenset({"mean", "axes", "vectors"})
+    arrays: ClassVar[frozenset[str]] = frozenset({"reads", "mean", "axes", "vectors"})
     config: ContentConfig
 
     def fit(self, data: Dataset, run: Run) -> FitReport:
@@ -51,6 +54,7 @@ class ContentNeighbours(NearnessModel):
         other._narrowing = self._narrowing
         other._parameters = {**parameters, "vectors": np.concatenate([parameters["vectors"], arrived])}
         other._vectors = np.concatenate([self._vectors, arrived.astype(np.float64)])
+        other._told = np.concatenate([self._told, self._found(arrived)])
         return other
 
     @property
@@ -58,20 +62,25 @@ class ContentNeighbours(NearnessModel):
         return len(self.item_directions())
 
     def item_directions(self) -> FloatMatrix:
-        """(items, content_dim) float64, of unit length or zero."""
+        """(items, encoders * content_dim) float64, of unit length or zero for each encoder."""
         self.parameters()
         return self._vectors
 
     def near(self, sources: IntVector, targets: IntVector | None = None) -> FloatMatrix:
-        vectors = self.item_directions()
-        return vectors[sources] @ (vectors if targets is None else vectors[targets]).T
+        vectors, told = self.item_directions(), self._told
+        across, found = (vectors, told) if targets is None else (vectors[targets], told[targets])
+        cosines: FloatMatrix = vectors[sources] @ across.T
+        if len(self._narrowing.reads) > 1:
+            cosines /= np.maximum(told[sources] @ found.T, 1.0)
+        return cosines
 
-    def _read(self, content: Mapping[str, FloatMatrix]) -> FloatMatrix:
+    def _read(self, content: Mapping[str, FloatMatrix]) -> list[FloatMatrix]:
         return vectors_of(content, self.config.encoders or (min(content),), self.name)
 
     def _take(self, narrowing: Narrowing, vectors: FloatMatrix) -> None:
         self.load_parameters(
             {
+                "reads": np.array(narrowing.reads, np.int64),
                 "mean": narrowing.mean.astype(np.float32),
                 "axes": narrowing.axes.astype(np.float32),
                 "vectors": vectors.astype(np.float32),
@@ -79,5 +88,13 @@ class ContentNeighbours(NearnessModel):
         )
 
     def _prepare(self, parameters: Mapping[str, NDArray[Any]]) -> None:
-        self._narrowing = Narrowing(parameters["mean"], parameters["axes"])
+        reads = tuple(parameters["reads"].tolist())
+        self._narrowing = Narrowing(reads, parameters["mean"], parameters["axes"])
         self._vectors: NDArray[np.float64] = parameters["vectors"].astype(np.float64)
+        self._told = self._found(self._vectors)
+
+    def _found(self, vectors: FloatMatrix) -> FloatMatrix:
+        """(n, encoders) 1 where an encoder finds something in an item."""
+        blocks = vectors.reshape(len(vectors), len(self._narrowing.reads), self._narrowing.width)
+        found: FloatMatrix = np.abs(blocks).any(axis=2).astype(np.float64)
+        return found

@@ -43,9 +43,9 @@ class NextItemConfig(NeuralConfig):
     loss, otherwise that many sampled by popularity and log-Q corrected; None scores all of a catalogue of up to 20,000
     items, and 1,000 of a larger one. trust: how much of what a history says a score takes, beside the item's base:
     training is surer of itself than the weeks after it bear out. encoders: whose content vectors items are read by,
-    beside an id of their own; without any, an item without events is as good as unknown. content_dim: to which those
-    vectors are narrowed. id_dropout: share of the items that a training step knows by content alone, so that new ones
-    can be scored.
+    beside an id of their own; without any, an item without events is as good as unknown. content_dim: to which the
+    vectors of each are narrowed. id_dropout: share of the items that a training step knows by content alone, so that
+    new ones can be scored. modality_dropout: share of the modalities of an item that a training step leaves out.
     """
 
     half_life_days: float | None = Field(default=3.0, gt=0)
@@ -57,6 +57,7 @@ class NextItemConfig(NeuralConfig):
     encoders: tuple[str, ...] = ()
     content_dim: int = Field(default=128, ge=1)
     id_dropout: float = Field(default=0.2, ge=0, le=1)
+    modality_dropout: float = Field(default=0.2, ge=0, lt=1)
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,17 @@ class NextItemNetwork(ItemNetwork, ABC):
     looked_up: ClassVar[frozenset[str]] = frozenset()
     """Those of them that reading a history needs beside the evidence."""
 
-    def __init__(self, n_items: int, config: NextItemConfig, read: int, gain: float = 1.0) -> None:
+    def __init__(self, n_items: int, config: NextItemConfig, reads: Sequence[int], gain: float = 1.0) -> None:
         super().__init__(n_items)
         self.id_dropout = config.id_dropout
         self.centre = nn.Buffer(torch.zeros(config.dim))
         self.moment = nn.Buffer(torch.zeros(n_items))
         self.known = nn.Buffer(torch.ones(n_items))
         self.content: ContentReading | None = None
-        if read:
-            self.content = ContentReading(n_items, read, config.content_dim, config.dim, gain)
+        if reads:
+            self.content = ContentReading(
+                n_items, reads, config.content_dim, config.dim, gain=gain, dropout=config.modality_dropout
+            )
 
     @property
     @abstractmethod
@@ -102,8 +105,10 @@ class NextItemNetwork(ItemNetwork, ABC):
         """(n_items, dim) vectors that items have of their own."""
 
     @abstractmethod
-    def evidence(self, vectors: Tensor) -> Tensor:
-        """(rows, dim) what the rows of a history say, where the items are `vectors` (n_items, dim)."""
+    def evidence(self, vectors: Tensor, shares: Tensor | None) -> Tensor:
+        """(rows, dim) what the rows of a history say, where the items are `vectors` (n_items, dim) and read by `shares`
+        (n_items, modalities), if they are read at all.
+        """
 
     @abstractmethod
     def read(self, sequences: Sequence[IntVector], evidence: Tensor) -> Tensor:
@@ -113,12 +118,13 @@ class NextItemNetwork(ItemNetwork, ABC):
         """In training, a share of the known items drawn at random goes by content alone."""
         known: Tensor = self.known
         if self.content is None:
-            return Items(self.ids, self.item_bias, known, self.evidence(self.ids))
+            return Items(self.ids, self.item_bias, known, self.evidence(self.ids, None))
         if self.training:
             known = known * (torch.rand_like(known) >= self.id_dropout)
-        told, base = self.content()
+        shares = self.content.shares()
+        told, base = self.content(shares)
         vectors = known[:, None] * self.ids + told
-        return Items(vectors, known * self.item_bias + (1 - known) * base, known, self.evidence(vectors))
+        return Items(vectors, known * self.item_bias + (1 - known) * base, known, self.evidence(vectors, shares))
 
     def scores(self, states: Tensor, moments: Tensor, items: Items) -> Tensor:
         """(n, n_items) of states (n, dim) when log popularity is `moments` (n, n_items)."""
@@ -150,18 +156,17 @@ class NextItemModel(NeuralModel[L]):
     )
 
     @abstractmethod
-    def sized(self, n_items: int, read: int) -> L:
-        """A network over `n_items` items and content vectors of `read` numbers, 0 for none."""
+    def sized(self, n_items: int, reads: Sequence[int]) -> L:
+        """A network over `n_items` items. reads: how many numbers each encoder's vectors have."""
 
     def build(self, data: Dataset) -> L:
         """Raises `ConfigError` where the data set has no vectors of an encoder."""
-        if not self.config.encoders:
-            return self.sized(len(data.items), 0)
-        return self.sized(len(data.items), vectors_of(data.content, self.config.encoders, self.name).shape[1])
+        vectors = vectors_of(data.content, self.config.encoders, self.name)
+        return self.sized(len(data.items), [each.shape[1] for each in vectors])
 
     def shaped(self, parameters: Parameters) -> L:
-        mean = parameters.get("content.mean")
-        return self.sized(len(parameters["item_bias"]), 0 if mean is None else len(mean))
+        reads = parameters.get("content.reads", ())
+        return self.sized(len(parameters["item_bias"]), [int(read) for read in reads])
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -181,7 +186,7 @@ class NextItemModel(NeuralModel[L]):
         self._reader = network
         self.evidence: Tensor = items.evidence
         self._item_vectors: FloatMatrix = self._table(items.vectors, base)
-        self._arrived = torch.zeros(0, self.config.content_dim)
+        self._arrived = torch.zeros(0, len(self.config.encoders) * self.config.content_dim)
 
     def parameters(self) -> Parameters:
         known, n_items = super().parameters(), self.network.n_items
@@ -219,9 +224,9 @@ class NextItemModel(NeuralModel[L]):
         other = copy(self)
         if not len(catalog):
             return other
-        vectors = np.asarray(vectors_of(content, self.config.encoders, self.name), np.float64)
+        vectors = vectors_of(content, self.config.encoders, self.name)
         with torch.no_grad():
-            told = self.network.content.of(torch.from_numpy(vectors))
+            told = self.network.content.of(vectors)
             arrived = self._alone(told).items()
             other._reader = self._longer_reader(len(told))
             other.evidence = _joined(self.evidence[: self.reader.n_items], arrived.evidence)
@@ -230,11 +235,24 @@ class NextItemModel(NeuralModel[L]):
         other._arrived = torch.cat([self._arrived, told])
         return other
 
+    def modality_shares(self) -> FloatMatrix:
+        """(items, encoders) float64: how much of an item's content is read of each encoder; 0 of what it lacks.
+
+        Raises `ConfigError` of a model that was trained without content.
+        """
+        network = self.network
+        if network.content is None:
+            raise ConfigError(f"{self.name}: trained without content; set `encoders` and train again")
+        with torch.no_grad():
+            arrived = self._alone(self._arrived).content
+            shares = torch.cat([network.content.shares(), cast(ContentReading, arrived).shares()])
+        return cast(FloatMatrix, shares.numpy())
+
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         return gather(self.query_vectors(queries) @ self.item_vectors().T, candidates)
 
     def _alone(self, told: Tensor) -> L:
-        """The network over nothing but items of the content `told` (n, content_dim)."""
+        """The network over nothing but items of the narrowed content `told` (n, encoders * content_dim)."""
         state, n_items = self.network.state_dict(), self.network.n_items
         blank = {name: state[name].new_zeros(len(told), *state[name].shape[1:]) for name in self.network.by_item}
         tables = {name: torch.cat([rows, state[name][n_items:]]) for name, rows in blank.items()}

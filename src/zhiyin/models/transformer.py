@@ -57,8 +57,8 @@ class Network(NextItemNetwork):
 
     by_item: ClassVar[frozenset[str]] = NextItemNetwork.by_item | {"table.weight"}
 
-    def __init__(self, config: TransformerConfig, n_items: int, read: int) -> None:
-        super().__init__(n_items, config, read)
+    def __init__(self, config: TransformerConfig, n_items: int, reads: Sequence[int]) -> None:
+        super().__init__(n_items, config, reads)
         self.table = nn.Embedding(n_items + 2, config.dim)
         self.positions = nn.Embedding(config.length, config.dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
@@ -71,7 +71,7 @@ class Network(NextItemNetwork):
     def ids(self) -> Tensor:
         return self.table.weight[: self.n_items]
 
-    def evidence(self, vectors: Tensor) -> Tensor:
+    def evidence(self, vectors: Tensor, shares: Tensor | None) -> Tensor:
         if self.content is None:
             return self.table.weight
         return torch.cat([vectors, self.table.weight[self.n_items :]])
@@ -135,8 +135,8 @@ class Transformer(NextItemModel[Network]):
     name: ClassVar[str] = "transformer"
     Config: ClassVar[type[TransformerConfig]] = TransformerConfig
 
-    def sized(self, n_items: int, read: int) -> Network:
-        return Network(self.config, n_items, read)
+    def sized(self, n_items: int, reads: Sequence[int]) -> Network:
+        return Network(self.config, n_items, reads)
 
     def task(self, network: Network, data: Dataset, run: Run) -> Task:
         return Task(self, network, data, run, least=1)
