@@ -12,6 +12,7 @@ from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.errors import ConfigError
 from zhiyin.core.models import FitReport, Run
+from zhiyin.models.growing import Growing
 from zhiyin.models.narrowing import Narrowing, vectors_of
 from zhiyin.models.nearness import NearnessConfig, NearnessModel
 
@@ -52,8 +53,8 @@ class ContentNeighbours(NearnessModel):
         parameters = self.parameters()
         other = type(self)(self.config)
         other._narrowing = self._narrowing
-        other._parameters = {**parameters, "vectors": np.concatenate([parameters["vectors"], arrived])}
-        other._vectors = np.concatenate([self._vectors, arrived.astype(np.float64)])
+        other._stored, other._vectors = self._stored.with_more(arrived), self._vectors.with_more(arrived)
+        other._parameters = {**parameters, "vectors": other._stored.rows}
         other._told = np.concatenate([self._told, self._found(arrived)])
         return other
 
@@ -64,7 +65,7 @@ class ContentNeighbours(NearnessModel):
     def item_directions(self) -> FloatMatrix:
         """(items, encoders * content_dim) float64, of unit length or zero for each encoder."""
         self.parameters()
-        return self._vectors
+        return self._vectors.rows
 
     def near(self, sources: IntVector, targets: IntVector | None = None) -> FloatMatrix:
         vectors, told = self.item_directions(), self._told
@@ -90,11 +91,12 @@ class ContentNeighbours(NearnessModel):
     def _prepare(self, parameters: Mapping[str, NDArray[Any]]) -> None:
         reads = tuple(parameters["reads"].tolist())
         self._narrowing = Narrowing(reads, parameters["mean"], parameters["axes"])
-        self._vectors: NDArray[np.float64] = parameters["vectors"].astype(np.float64)
-        self._told = self._found(self._vectors)
+        self._stored = Growing(parameters["vectors"])
+        self._vectors = Growing(parameters["vectors"].astype(np.float64))
+        self._told = self._found(self._vectors.rows)
 
     def _found(self, vectors: FloatMatrix) -> FloatMatrix:
         """(n, encoders) 1 where an encoder finds something in an item."""
         blocks = vectors.reshape(len(vectors), len(self._narrowing.reads), self._narrowing.width)
-        found: FloatMatrix = np.abs(blocks).any(axis=2).astype(np.float64)
+        found: FloatMatrix = np.asarray(np.abs(blocks).any(axis=2), np.float64)
         return found

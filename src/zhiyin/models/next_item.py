@@ -19,6 +19,7 @@ from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.histories import Histories
 from zhiyin.core.models import Candidates, Objective, Parameters, Run, gather
 from zhiyin.models.content_reading import ContentReading
+from zhiyin.models.growing import Growing
 from zhiyin.models.inputs import DAY
 from zhiyin.models.moments import Moments
 from zhiyin.models.narrowing import vectors_of
@@ -185,7 +186,7 @@ class NextItemModel(NeuralModel[L]):
             base = items.base + items.known * network.moment
         self._reader = network
         self.evidence: Tensor = items.evidence
-        self._item_vectors: FloatMatrix = self._table(items.vectors, base)
+        self._item_vectors = Growing(self._table(items.vectors, base))
         self._arrived = torch.zeros(0, len(self.config.encoders) * self.config.content_dim)
 
     def parameters(self) -> Parameters:
@@ -211,11 +212,11 @@ class NextItemModel(NeuralModel[L]):
 
     def item_vectors(self) -> FloatMatrix:
         """(items, dim + 1) float64, the last column the score of an item whatever the history."""
-        return self._item_vectors
+        return self._item_vectors.rows
 
     def item_directions(self) -> FloatMatrix:
         """(items, dim) float64: what tells items apart for people, without how popular they are."""
-        return self._item_vectors[:, :-1]
+        return self._item_vectors.rows[:, :-1]
 
     def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> Self:
         """Raises `ConfigError` of a model that was trained without content, too."""
@@ -231,7 +232,7 @@ class NextItemModel(NeuralModel[L]):
             other._reader = self._longer_reader(len(told))
             other.evidence = _joined(self.evidence[: self.reader.n_items], arrived.evidence)
         # A catalogue is large and what arrives is small: nothing is computed anew, and little is copied.
-        other._item_vectors = np.concatenate([self._item_vectors, self._table(arrived.vectors, arrived.base)])
+        other._item_vectors = self._item_vectors.with_more(self._table(arrived.vectors, arrived.base))
         other._arrived = torch.cat([self._arrived, told])
         return other
 
