@@ -4,7 +4,7 @@
 
 A catalogue of made-up texts in English and Chinese falls into niches of 20 items, each with words of its own; every
 user likes 12 items of one niche. A system is trained on it and served by `zhiyin serve` in a process of its own. Then
-one item after another is added over HTTP, each in the words of one user's niche, and that user's list of ten is asked
+one item after another is added over HTTP, each in the words of one user's niche, and that user's list of 20 is asked
 for until it holds the item. Timed from sending the item to the answer that holds it.
 """
 
@@ -40,7 +40,7 @@ from zhiyin.training.statistics import PlainStatistics
 NICHE, LIKED = 20, 12
 USERS = 4_000
 OWN_WORDS, COMMON_WORDS = 8, 2_000
-LENGTH = 10
+LENGTH = 20
 NOW = 1_760_000_000_000
 
 BOUND_SECONDS = 1.0
@@ -49,7 +49,7 @@ STARTING_SECONDS = 300.0
 
 SETTINGS = {
     "content": {},
-    "attentive": {"epochs": 2, "batch_users": 256},
+    "attentive": {"epochs": 1, "batch_users": 512},
 }
 
 Item = dict[str, str]
@@ -65,7 +65,7 @@ class Texts:
 
     def item(self, item_id: str, niche: int) -> Item:
         own = self._random.permutation(self._own[niche]).tolist()
-        common = self._random.choice(self._common[niche % 2], 8).tolist()
+        common = self._random.choice(self._common[niche % 2], 4).tolist()
         space = "" if niche % 2 else " "
         return {"item_id": item_id, "title": space.join(own[:3]), "description": space.join(own[3:7] + common)}
 
