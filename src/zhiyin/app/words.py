@@ -1,6 +1,7 @@
 """Use case: recommendations by words, in Chinese or English, with examples, filters and what the user likes."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,11 +48,13 @@ class Words:
         """Words of another catalogue; only what this one's items do not say is encoded."""
         views = _views(catalog)
         place = {view: row for row, view in enumerate(self._views)}
-        fresh = [row for row, view in enumerate(views) if view not in place]
         rows = np.array([place.get(view, UNKNOWN) for view in views], np.int64)
-        vectors = self._vectors[rows]
-        vectors[fresh] = item_vectors(catalog.take(np.array(fresh, np.int64)), self._encoder, None)
-        other = type(self).__new__(type(self))
+        fresh = np.flatnonzero(rows == UNKNOWN)
+        vectors = np.empty((len(views), self._vectors.shape[1]), self._vectors.dtype)
+        vectors[rows != UNKNOWN] = self._vectors[rows[rows != UNKNOWN]]
+        if len(fresh):
+            vectors[fresh] = item_vectors(catalog.take(fresh), self._encoder, None)
+        other = copy(self)
         other._take(catalog, self._encoder, vectors)
         return other
 
