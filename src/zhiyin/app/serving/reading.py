@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,12 @@ FOLDER = "later"
 """Beside the vectors that training keeps: those of a large catalogue take longer to read than one item to encode."""
 
 
+AT_ONCE = 1_000
+
+Read: TypeAlias = tuple[str | None, ...]
+"""What an encoder reads of a content."""
+
+
 class Reader:
     """The encoders of one system, made when they are first needed. For one thread at a time.
 
@@ -34,7 +41,7 @@ class Reader:
         self._system = system
         self._made: dict[str, Encoder] = {}
         self.encoded = 0
-        self._said: dict[str, dict[Content, NDArray[np.float32]]] = {}
+        self._said: dict[str, dict[Read, NDArray[np.float32]]] = {}
         kept = system.vectors is not None and system.vectors.is_dir() and os.access(system.vectors, os.W_OK)
         self._folder = system.vectors / FOLDER if system.vectors is not None and kept else None
 
@@ -45,23 +52,19 @@ class Reader:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The encoders that found something to read at training."""
-        catalog = self._system.catalog
-        told = {
-            "text": any(any(column) for column in (catalog.title, catalog.categories, catalog.description)),
-            "image": any(catalog.image),
-            "audio": any(catalog.audio),
-        }
-        encoders = self._system.settings.encoders
-        return tuple(name for name in encoders if any(told[modality] for modality in self._encoder(name).modalities))
+        return tuple(
+            name for name in self._system.settings.encoders if _finds(self._encoder(name), self._system.catalog)
+        )
 
     def vectors(self, name: str, contents: Sequence[Content]) -> FloatMatrix:
         """(n, dim) of the encoder `name`."""
-        said = self._said.setdefault(name, {})
-        fresh = list(dict.fromkeys(content for content in contents if content not in said))
+        encoder, said = self._encoder(name), self._said.setdefault(name, {})
+        keys = [tuple(getattr(content, modality) for modality in sorted(encoder.modalities)) for content in contents]
+        fresh = {key: content for key, content in zip(keys, contents, strict=True) if key not in said}
         if fresh:
             self.encoded += len(fresh)
-            said.update(zip(fresh, self._encoded(self._encoder(name), fresh), strict=True))
-        return np.stack([said[content] for content in contents])
+            said.update(zip(fresh, self._encoded(encoder, list(fresh.values())), strict=True))
+        return np.stack([said[key] for key in keys])
 
     def _encoder(self, name: str) -> Encoder:
         if name not in self._made:
@@ -75,6 +78,13 @@ class Reader:
             LOG.warning("vectors of new items are kept in memory alone: %s", error)
             self._folder = None
         return encoder.encode(contents)
+
+
+def _finds(encoder: Encoder, catalog: Catalog) -> bool:
+    """Whether there is something to read in any item; of a large catalogue, the first items mostly tell."""
+    parts = (np.arange(start, min(start + AT_ONCE, len(catalog))) for start in range(0, len(catalog), AT_ONCE))
+    contents = (content for rows in parts for content in contents_of(catalog.take(rows)))
+    return any(getattr(content, modality) for content in contents for modality in encoder.modalities)
 
 
 class _Asked(Mapping[str, FloatMatrix]):
