@@ -1,7 +1,7 @@
 """Honest divisions of a data set: by time, leave-one-out, folds of ratings, held-out users and items."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,14 +20,7 @@ def time_split(data: Dataset, start: float, end: float = 1.0, keep_seen: bool = 
     unknown, or all alike.
     """
     times = data.histories.timestamps
-    missing = int((times == MISSING_TIME).sum())
-    if 2 * missing >= len(times):
-        raise InputError(
-            f"a split by time needs timestamps, and {missing:,} of {len(times):,} events have none; "
-            "choose leave-one-out instead"
-        )
-    known = times[times != MISSING_TIME]
-    low, high = (int(np.quantile(known, q, method="lower")) for q in (start, end))
+    low, high = _moments(data, start, end)
     before = times < low
     asked = (times >= low) & ((times < high) if end < 1 else True)
     if not before.any() or not asked.any():
@@ -79,6 +72,43 @@ def user_holdout_split(data: Dataset, share: float, seed: int, keep_seen: bool =
     return _divide(data, "user-holdout", ~mine, mine & late, now=data.now, keep_seen=keep_seen, evidence=~late)
 
 
+def newcomer_splits(data: Dataset, start: float, after: Sequence[int]) -> dict[int, Split]:
+    """By number of events in `after`: questions put to newcomers right after so many of their first events.
+
+    Newcomers first come after the quantile `start` of all event times, where training ends. The answers are all that
+    they like after the greatest number, and what they met up to there is in no list, so that the splits differ by what
+    is known alone. Raises `InputError` where most times are unknown, and where nobody comes later and stays so long.
+    """
+    (low,), most = _moments(data, start), max(after)
+    train = _without(data, data.histories.timestamps >= low, low, f"newcomers after {start}")
+    users, histories, targets, ratings, seen = [], [], [], [], []
+    for user in np.flatnonzero((train.histories.lengths == 0) & (data.histories.lengths > most)).tolist():
+        whole = data.histories.of(user)
+        first, later = whole.take(slice(0, most)), whole.take(slice(most, None))
+        later = later.take(np.flatnonzero((later.weights > 0) & ~np.isin(later.items, first.items)))
+        fresh = np.sort(np.unique(later.items, return_index=True)[1])
+        if len(fresh):
+            users.append(user)
+            histories.append(whole)
+            targets.append(later.items[fresh])
+            ratings.append(later.ratings[fresh])
+            seen.append(np.unique(first.items))
+    if not users:
+        raise InputError(
+            f"no user first comes in the last {1 - start:.0%} of the events and goes on after {most} of them"
+        )
+    rows: IntVector = np.array(users, np.int64)
+    splits = {}
+    for k in after:
+        queries = tuple(
+            Query(whole.take(slice(0, k)), int(whole.timestamps[max(k - 1, 0)]), train.features_of(user))
+            for user, whole in zip(users, histories, strict=True)
+        )
+        name = f"newcomers after {k} events"
+        splits[k] = Split(train, Holdout(name, rows, queries, tuple(targets), tuple(ratings), tuple(seen)))
+    return splits
+
+
 def item_holdout_split(data: Dataset, share: float, seed: int) -> Split:
     """A random `share` of the items is unknown to training; every event on them is asked about."""
     held = np.random.default_rng(seed).random(len(data.items)) < share
@@ -111,6 +141,19 @@ def hold_out_items(split: Split, items: IntVector) -> Split:
     )
     name = f"{holdout.name}, {len(items)} items held out"
     return Split(_without(train, held, train.now, name), replace(holdout, name=name, queries=queries))
+
+
+def _moments(data: Dataset, *quantiles: float) -> tuple[int, ...]:
+    """Event times at `quantiles` of those known."""
+    times = data.histories.timestamps
+    missing = int((times == MISSING_TIME).sum())
+    if 2 * missing >= len(times):
+        raise InputError(
+            f"a split by time needs timestamps, and {missing:,} of {len(times):,} events have none; "
+            "choose leave-one-out instead"
+        )
+    known = times[times != MISSING_TIME]
+    return tuple(int(np.quantile(known, quantile, method="lower")) for quantile in quantiles)
 
 
 def _divide(
