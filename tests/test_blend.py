@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from zhiyin.app.registry import make_model
 from zhiyin.app.selection import Selection, weighing_split
@@ -14,7 +17,8 @@ from zhiyin.core.errors import ArtifactError, ConfigError
 from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.models import InductiveModel, Run
 from zhiyin.dataset.splits import cold_items
-from zhiyin.models.weighing import Answers, weighed
+from zhiyin.models.standing import standings
+from zhiyin.models.weighing import Asked, weighed
 from zhiyin.testing.model_conformance import CHECKS, Case, check_finds_the_pattern
 from zhiyin.testing.synthetic import planted_groups
 
@@ -36,37 +40,76 @@ def test_conforms(check: Any) -> None:
     check(fitted())
 
 
-def answers(weights: list[float], new_weights: list[float], level: float, n: int = 4_000) -> Answers:
-    """Answers that a softmax over 100 known and 50 new items draws, of which all are drawn to stand beside them."""
+def asked(*models: float, cold: tuple[float, ...] = (), n: int = 300) -> Asked:
+    """People who went on to one of 100 known and 50 new items, which a model knows as well as its number says."""
     generator = np.random.default_rng(0)
-    scores = generator.standard_normal((n, 150, 2))
-    logits = np.concatenate(
-        [scores[:, :100] @ np.array(weights), scores[:, 100:] @ np.array(new_weights) + level], axis=1
-    )
-    answer = (logits + generator.gumbel(size=logits.shape)).argmax(axis=1)
-    rows = np.arange(n)
-    beside = [scores[rows[:, None], generator.integers(low, high, (n, 200))] for low, high in ((0, 100), (100, 150))]
-    return Answers(answer >= 100, scores[rows, answer], (beside[0], beside[1]), (100, 50))
+    answer = generator.integers(0, 150, n)
+    answers = answer[:, None] == np.arange(150)
+    new = np.arange(150) >= 100
+    quality = np.where(new[None, :], np.array(cold or models)[:, None], np.array(models)[:, None])
+    scores = generator.standard_normal((len(models), n, 150)) + quality[:, None] * answers
+    found = np.stack([standings(each, ~new) for each in scores]).astype(np.float32)
+    return Asked(found, new, answers, np.zeros_like(answers))
 
 
-def test_weights_are_those_that_drew_the_answers() -> None:
-    found = weighed(answers([1.0, 0.3], [0.0, 1.5], level=-0.5), np.array([True, True]))
-    np.testing.assert_allclose(found.weights, [[1.0, 0.3], [0.0, 1.5]], atol=0.15)
-    assert found.level == pytest.approx(-0.5, abs=0.15)
+def test_better_model_weighs_more_and_a_useless_one_nothing() -> None:
+    found = weighed(asked(2.5, 1.5, 0.0), np.ones(3, np.bool_)).weights
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    for good, fair, useless in found:
+        assert good > fair > 0
+        assert useless == 0
 
 
-def test_model_that_misleads_or_cannot_score_new_items_weighs_nothing() -> None:
-    found = weighed(answers([1.0, -0.5], [1.0, 1.0], level=0.0), np.array([True, False]))
-    assert found.weights[0, 1] == 0
-    assert found.weights[1, 1] == 0
-    assert found.weights[1, 0] > 0.5
+def test_new_items_are_weighed_by_those_that_know_them() -> None:
+    known, new = weighed(asked(2.5, 0.0, cold=(0.0, 2.5)), np.ones(2, np.bool_)).weights
+    np.testing.assert_array_equal(known, [1, 0])
+    np.testing.assert_array_equal(new, [0, 1])
+    _, silent = weighed(asked(2.5, 2.5), np.array([True, False])).weights
+    np.testing.assert_array_equal(silent, [1, 0])
 
 
-def test_answers_of_one_kind_leave_the_other_at_one() -> None:
-    all_known = answers([1.0, 0.3], [0.0, 0.0], level=-50.0)
-    found = weighed(all_known, np.array([True, True]))
-    np.testing.assert_array_equal(found.weights[1], 1)
+@pytest.mark.parametrize("exposure", [0.5, 1.0, 2.0])
+def test_new_items_have_the_share_of_places_that_they_have_of_answers(exposure: float) -> None:
+    people = asked(2.0, 1.0)
+    found = weighed(people, np.ones(2, np.bool_), exposure)
+    kind = people.new.astype(int)
+    scores = np.einsum("mui,im->ui", people.standings, found.weights.T[:, kind].T) + found.level * people.new
+    places = np.argsort(-scores, axis=1)[:, :10]
+    share = people.answers[:, people.new].sum() / people.answers.sum()
+    assert people.new[places].mean() == pytest.approx(exposure * share, abs=0.03)
+
+
+def test_answers_of_one_kind_leave_the_other_alike() -> None:
+    people = asked(2.0, 1.0)
+    known = replace(people, answers=people.answers & ~people.new)
+    found = weighed(known, np.ones(2, np.bool_))
+    np.testing.assert_array_equal(found.weights[1], 0.5)
     assert found.level == 0
+
+
+@given(hnp.arrays(np.float64, 12, elements=st.integers(-50, 50)), st.integers(1, 11))
+def test_standings_keep_the_order_and_known_items_their_place(scores: Any, known: int) -> None:
+    met = np.arange(12) < known
+    found = standings(scores[None], met)[0]
+    assert ((found > 0) & (found <= 2)).all()
+    best, worst = scores[met].max(), scores[met].min()
+    for i in range(12):
+        for j in range(12):
+            if scores[i] > scores[j] and (worst <= scores[j] and scores[i] <= best):
+                assert found[i] > found[j]
+            elif scores[i] == scores[j]:
+                assert found[i] == found[j]
+            elif scores[i] > scores[j]:
+                assert found[i] >= found[j]
+    np.testing.assert_array_equal(standings(scores[None, :known], met[:known])[0], found[:known])
+
+
+def test_new_item_ahead_of_all_stands_above_them() -> None:
+    scores = np.array([[3.0, 2.0, 1.0, 4.0, 10.0, 2.5]])
+    known = np.array([True, True, True, False, False, False])
+    ahead = standings(scores, known)[0]
+    np.testing.assert_allclose(ahead[:3], [1, 20 / 21, 20 / 22])
+    assert ahead[4] > ahead[3] > 1 > ahead[5] > ahead[1]
 
 
 def test_settled_weights_hold_nothing_out_again() -> None:
@@ -91,20 +134,9 @@ def test_parts_weigh_alike_where_nothing_is_held_out() -> None:
     parts = {name: make_model(name, settings) for name, settings in SMALL.items()}
     for part in parts.values():
         part.fit(data, Run(RUN.trainer, RUN.statistics))
-    np.testing.assert_allclose(model.score(queries), sum(part.score(queries) for part in parts.values()))
-
-
-def test_exposure_lifts_new_items_alone() -> None:
-    data = planted_groups().data
-    newest = np.arange(28, 32)
-    data = replace(data, histories=data.histories.keep(~np.isin(data.histories.items, newest)))
-    plain, lifted = blend(), blend(exposure=3.0)
-    for model in (plain, lifted):
-        model.fit(data, RUN)
-    queries = [data.query(user) for user in range(10)]
-    before, after = plain.score(queries), lifted.score(queries)
-    np.testing.assert_allclose(after[:, newest], before[:, newest] + np.log(3.0))
-    np.testing.assert_allclose(after[:, :28], before[:, :28])
+    known = np.bincount(data.histories.items, data.histories.weights > 0, minlength=len(data.items)) > 0
+    expected = sum(standings(part.score(queries), known) for part in parts.values())
+    np.testing.assert_allclose(model.score(queries), expected)
 
 
 def test_part_that_knows_no_new_items_is_silent_about_them() -> None:
@@ -119,8 +151,7 @@ def test_part_that_knows_no_new_items_is_silent_about_them() -> None:
     content.fit(data, RUN)
     scores = model.extended(*arrived).score(queries)[:, len(data.items) :]
     expected = content.score(queries, rows)
-    ratio = scores[:, 0] - scores[:, 1], expected[:, 0] - expected[:, 1]
-    np.testing.assert_allclose(np.corrcoef(*ratio)[0, 1], 1)
+    np.testing.assert_array_equal(scores.argmax(axis=1), expected.argmax(axis=1))
     alone = make_model("blend", {"parts": {"ease": {}}})
     alone.fit(data, RUN)
     assert isinstance(alone, InductiveModel)

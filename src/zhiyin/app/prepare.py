@@ -28,8 +28,8 @@ def prepare_dataset(store: str, settings: PreparationSettings, cache: Path | Non
 
 def contents_of(catalog: Catalog) -> list[Content]:
     """What encoders read of each item."""
-    columns = (catalog.texts(), catalog.image, catalog.audio)
-    return [Content(text=text, image=image, audio=audio) for text, image, audio in zip(*columns, strict=True)]
+    columns = (catalog.texts(), catalog.image, catalog.audio, catalog.lines())
+    return [Content(*column) for column in zip(*columns, strict=True)]
 
 
 def _encode(catalog: Catalog, settings: PreparationSettings, cache: Path | None) -> Mapping[str, FloatMatrix]:

@@ -111,6 +111,8 @@ def candidates(data: Dataset) -> tuple[str, ...]:
         unfit.add("blend")
     if not (data.user_features.names or data.item_features.names):
         unfit.add("features")
+    if not any(column.value is not None for column in data.user_features.columns):
+        unfit.add("profile")
     if data.rating_scale is None:
         unfit.update(rating_models())
     return tuple(name for name in names(MODELS) if name not in unfit)
@@ -159,7 +161,11 @@ def best_trial(name: str, split: Split, selection: Selection) -> Trial:
     model = make_model(name, {**selection.settings, **selection.fixed})
     if not selection.settings and isinstance(model, TunableModel):
         overrides = model.search
-    settings = [{**selection.settings, **override, **selection.fixed} for override in overrides]
+    settings: list[Mapping[str, Any]] = []
+    for override in overrides:
+        each = {**selection.settings, **override, **selection.fixed}
+        if each not in settings:
+            settings.append(each)
     trials = [_try(name, each, split, selection) for each in settings]
     return max(trials, key=lambda trial: trial.validation)
 

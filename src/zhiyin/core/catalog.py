@@ -57,6 +57,17 @@ class Catalog:
         parts = ((title if titled else None, ", ".join(categories), words) for title, categories, words in rows)
         return [". ".join(filter(None, part)) or None for part in parts]
 
+    def lines(self) -> list[str | None]:
+        """What is said of each item in attributes, NAME=VALUE line by line, None where there is nothing."""
+        found: list[list[str]] = [[f"category={category}" for category in group] for group in self.categories]
+        for name, values in self.attributes.items():
+            for row, value in enumerate(values):
+                if value:
+                    found[row].append(f"{name}={value}".replace("\n", " "))
+        for row in np.flatnonzero(np.isfinite(self.price)).tolist():
+            found[row].append(f"price={self.price[row]:g}")
+        return ["\n".join(each) or None for each in found]
+
     @classmethod
     def build(
         cls,

@@ -239,11 +239,15 @@ class TunableModel(Protocol):
 
 @dataclass(frozen=True)
 class Content:
-    """What an encoder reads of one item; a modality that is absent is None."""
+    """What an encoder reads of one item; a modality that is absent is None.
+
+    image, audio: paths or data URIs. attributes: lines of NAME=VALUE, a name once or several times.
+    """
 
     text: str | None = None
     image: str | None = None
     audio: str | None = None
+    attributes: str | None = None
 
 
 class Encoder(Protocol):

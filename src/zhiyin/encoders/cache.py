@@ -28,6 +28,9 @@ MERGED_FROM = 16
 
 KEY_BYTES = 32
 
+MEDIA = frozenset({"image", "audio"})
+"""Modalities that are told by where they lie."""
+
 Key = bytes
 """sha256 of what an encoder reads of an item."""
 
@@ -73,7 +76,8 @@ def _key(content: Content, modalities: Collection[str]) -> Key:
         value = getattr(content, modality)
         digest.update(f"\x1e{modality}\x1f".encode())
         if value is not None:
-            digest.update(b"\x1f" + (value.encode("utf-8", "surrogatepass") if modality == "text" else _bytes(value)))
+            told = _bytes(value) if modality in MEDIA else value.encode("utf-8", "surrogatepass")
+            digest.update(b"\x1f" + told)
     return digest.digest()
 
 

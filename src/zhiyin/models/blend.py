@@ -1,4 +1,4 @@
-"""Several models as one: their scores added up, with other weights for items that training has not met."""
+"""Several models as one: their standings added up, with other weights for items that training has not met."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,8 +23,9 @@ from zhiyin.core.models import (
     gather,
 )
 from zhiyin.core.results import Contributions
+from zhiyin.models.standing import standings
 from zhiyin.models.stored import ModelConfig
-from zhiyin.models.weighing import Weighing, answers_of, weighed
+from zhiyin.models.weighing import Weighing, asked_of, weighed
 
 OWN = "blend"
 """What parameters of the blend itself are named by, beside those of its parts."""
@@ -34,7 +35,8 @@ class BlendConfig(ModelConfig):
     """parts: registered name -> settings. encoders: whose vectors those parts read that do not say it themselves.
 
     weights: part -> of known and of new items; none, and they are fitted on events that are held out for it, as is
-    level: what new items have besides. exposure: by which the odds of new items among all are multiplied.
+    level: what new items have besides. exposure: places of lists that the level gives to new items, over their share of
+    what people went on to.
     """
 
     parts: Mapping[str, Mapping[str, Any]] = Field(
@@ -47,7 +49,7 @@ class BlendConfig(ModelConfig):
 
 
 class Blend:
-    """score_i = sum over models m of w_m score_mi, and what is said of a new item besides."""
+    """score_i = sum over models m of w_m standing_mi, and what new items have besides."""
 
     name: ClassVar[str] = "blend"
     Config: ClassVar[type[BlendConfig]] = BlendConfig
@@ -76,26 +78,25 @@ class Blend:
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         known, factors = self._fitted()
-        scores = np.zeros((len(queries), len(known)))
-        scores += self._lift * ~known
+        scores = np.tile(self._weighing.level * ~known, (len(queries), 1))
         for part, factor in zip(self.parts.values(), factors.T, strict=True):
-            own = part.score(queries)
-            scores[:, : own.shape[1]] += own * factor[: own.shape[1]]
+            scores += factor * self._standings(part, queries)
         return gather(scores, candidates)
 
     def contributions(self, query: Query, items: IntVector) -> Contributions:
-        """base: with the scores of those parts that cannot be told event by event."""
-        known, factors = self._fitted()
-        base, parts = self._lift * ~known[items], np.zeros((len(items), len(query.history)))
+        """parts: what the standing of an item by one model adds to its score, in the proportions in which events speak
+        for it there; of a model that cannot be told event by event it is in the base.
+        """
+        _, factors = self._fitted()
+        parts = np.zeros((len(items), len(query.history)))
         for part, factor in zip(self.parts.values(), factors[items].T, strict=True):
-            scored = np.flatnonzero(items < part.score([query]).shape[1])
             if isinstance(part, AdditiveModel):
-                told = part.contributions(query, items[scored])
-                base[scored] += factor[scored] * told.base
-                parts[scored] += factor[scored, None] * told.parts
-            else:
-                base[scored] += factor[scored] * part.score([query], items[scored])[0]
-        return Contributions(base, parts)
+                added = factor * self._standings(part, [query])[0, items]
+                rows = np.flatnonzero(added)
+                told = np.maximum(part.contributions(query, items[rows]).parts, 0.0)
+                total = told.sum(axis=1, keepdims=True)
+                parts[rows] += added[rows, None] * np.divide(told, total, out=np.zeros_like(told), where=total > 0)
+        return Contributions(self.score([query], items)[0] - parts.sum(axis=1), parts)
 
     def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> "Blend":
         """Raises `ConfigError` where no part can go on with new items; those that cannot say nothing of them."""
@@ -138,10 +139,11 @@ class Blend:
         for name, part in self.parts.items():
             report = part.fit(held.train, _within(run, f"{name}-held-out"))
             settled[name] = {**part.config.model_dump(mode="json"), **report.settled}
-        nothing = held.train.catalog.take(np.zeros(0, np.int64)), {k: v[:0] for k, v in data.content.items()}
-        inductive = np.array([_extended(part, *nothing) is not None for part in self.parts.values()])
-        answers = answers_of(list(self.parts.values()), held.holdout, _met(held.train), np.random.default_rng(run.seed))
-        self._weighing = weighed(answers, inductive)
+        parts = list(self.parts.values())
+        nothing = data.catalog.take(np.zeros(0, np.int64)), {name: rows[:0] for name, rows in data.content.items()}
+        inductive = np.array([_extended(part, *nothing) is not None for part in parts])
+        asked = asked_of(parts, held.holdout, _met(held.train), np.random.default_rng(run.seed))
+        self._weighing = weighed(asked, inductive, self.config.exposure)
         self.parts = {name: type(part)(type(part).Config(**settled[name])) for name, part in self.parts.items()}
         weights = dict(zip(self.parts, map(tuple, self._weighing.weights.T.tolist()), strict=True))
         return {"parts": settled, "weights": weights, "level": self._weighing.level}
@@ -149,10 +151,17 @@ class Blend:
     def _take(self, known: BoolVector) -> None:
         self._known = known
         self._factors = self._weighing.weights[(~known).astype(np.int64)]
-        self._lift = self._weighing.level + np.log(self.config.exposure)
+
+    def _standings(self, part: Model, queries: Sequence[Query]) -> FloatMatrix:
+        """(queries, items), below all others of items that the part knows nothing of."""
+        known, _ = self._fitted()
+        scores = part.score(queries)
+        lowest = scores.min(initial=0.0)
+        silent = np.full((len(queries), len(known) - scores.shape[1]), lowest)
+        return standings(np.concatenate([scores, silent], axis=1), known)
 
     def _fitted(self) -> tuple[BoolVector, FloatMatrix]:
-        """(n_items,) which items training met, and (n_items, parts) what the scores of parts count."""
+        """(n_items,) which items training met, and (n_items, parts) what standings by the parts count."""
         if self._known is None:
             raise ArtifactError(f"{self.name}: not fitted yet; fit it or load parameters first")
         return self._known, self._factors

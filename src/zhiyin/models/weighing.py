@@ -1,48 +1,46 @@
-"""How much each of several models says of what comes next: a multinomial logit over their scores.
+"""How much each of several models says of what comes next, by the lists that they make together for held-out events.
 
-For a question q with the answer a and other items C drawn at random, with score_m of the model m:
+Scores are added up as standings. Known and new items are weighed apart, each among their own kind: to the best model
+alone, another one is added at the weight that lifts NDCG@10 most, for as long as the gain is larger than its standard
+error over users.
 
-    maximise sum over q of log( exp(w . score(q, a)) / sum over {a} and C of exp(w . score(q, .)) ),   w >= 0
-
-Known and new items have weights of their own, each fitted among its own kind. How far new items stand above or below
-known ones is fitted last, over both kinds, each item drawn standing for those that were not.
+How far new items stand above or below known ones is settled last: so that of the places of all lists they have the
+share which they have among the answers.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
-from scipy.special import log_softmax, logsumexp, softmax
 
-from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector, IntMatrix, IntVector
+from zhiyin.core.arrays import BoolMatrix, BoolVector, FloatMatrix, FloatVector
 from zhiyin.core.dataset import Holdout
 from zhiyin.core.models import Model
+from zhiyin.models.standing import standings
 
-USERS, ANSWERS, DRAWN = 2_000, 5, 200
-"""At most that many users of a hold-out, answers of a user and items of a kind that an answer stands among."""
+USERS, ITEMS = 1_500, 20_000
+"""At most that many users of a hold-out and items, those that are answers always among them."""
 
-RIDGE = 1e-3
-"""Of weights of scores that vary by one."""
+PLACES = 10
+STEPS = (0.25, 0.5, 1.0, 2.0)
+"""Weights that are tried, that of the best model being 1."""
 
+HALVINGS = 40
 BATCH = 128
-
-Cube = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """Answers with the scores that models gave them and others.
+class Asked:
+    """What models said of `items` after the histories of users.
 
-    new: (answers,) whether an answer is a new item. scores: (answers, models). others: of known and of new items,
-    (answers, `DRAWN`, models) each, that the user had not seen and that are no answer. numbers: of known and new items.
+    standings: (models, users, items) float32. new: (items,). answers, hidden: (users, items) what each user went on to,
+    and what a list may not hold.
     """
 
+    standings: FloatMatrix
     new: BoolVector
-    scores: FloatMatrix
-    others: tuple[Cube, Cube]
-    numbers: tuple[int, int]
+    answers: BoolMatrix
+    hidden: BoolMatrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,71 +51,107 @@ class Weighing:
     level: float
 
 
-def weighed(answers: Answers, inductive: BoolVector) -> Weighing:
-    """inductive: (models,) whose scores of new items mean something; the others have no weight there."""
-    known, new = answers.others
-    weights = np.zeros((2, len(inductive)))
-    weights[0] = _fitted(answers.scores[~answers.new], known[~answers.new])
-    weights[1, inductive] = _fitted(answers.scores[answers.new][:, inductive], new[answers.new][:, :, inductive])
-    return Weighing(weights, _level(answers, weights))
-
-
-def answers_of(models: Sequence[Model], holdout: Holdout, known: BoolVector, generator: np.random.Generator) -> Answers:
+def asked_of(models: Sequence[Model], holdout: Holdout, known: BoolVector, generator: np.random.Generator) -> Asked:
     """known: (n_items,) which items training met."""
-    kinds = np.flatnonzero(known), np.flatnonzero(~known)
-    chosen = np.sort(generator.permutation(len(holdout))[:USERS])
-    rows: list[tuple[BoolVector, FloatMatrix, Cube, Cube]] = []
-    for start in range(0, len(chosen), BATCH):
-        users = chosen[start : start + BATCH].tolist()
-        scores = np.stack([model.score([holdout.queries[user] for user in users]) for model in models], axis=2)
-        for mine, user in zip(scores, users, strict=True):
-            targets = generator.permutation(holdout.targets[user])[:ANSWERS]
-            free = np.ones(len(known), np.bool_)
-            free[holdout.seen[user]] = free[holdout.targets[user]] = False
-            others = [mine[_drawn(kind[free[kind]], len(targets), generator)] for kind in kinds]
-            rows.append((~known[targets], mine[targets], others[0], others[1]))
-    new, found, beside_known, beside_new = (np.concatenate(column) for column in zip(*rows, strict=True))
-    return Answers(new, found, (beside_known, beside_new), (len(kinds[0]), len(kinds[1])))
+    users = np.sort(generator.permutation(len(holdout))[:USERS])
+    targets = [holdout.targets[user] for user in users]
+    n_items = len(known)
+    items = np.arange(n_items)
+    if n_items > ITEMS:
+        items = np.union1d(generator.choice(n_items, ITEMS, replace=False), np.concatenate(targets))
+    found = np.empty((len(models), len(users), len(items)), np.float32)
+    for start in range(0, len(users), BATCH):
+        queries = [holdout.queries[user] for user in users[start : start + BATCH]]
+        for place, model in enumerate(models):
+            found[place, start : start + BATCH] = standings(model.score(queries), known)[:, items]
+    answers, hidden = (np.zeros((len(users), n_items), np.bool_) for _ in range(2))
+    for row, user in enumerate(users):
+        answers[row, targets[row]] = True
+        hidden[row, holdout.seen[user]] = True
+    return Asked(found, ~known[items], answers[:, items], hidden[:, items])
 
 
-def _drawn(items: IntVector, n: int, generator: np.random.Generator) -> IntMatrix:
-    """(n, `DRAWN`) of `items`, none where there are none."""
-    return generator.choice(items, (n, DRAWN)) if len(items) else np.zeros((n, 0), np.int64)
+def weighed(asked: Asked, inductive: BoolVector, exposure: float = 1.0) -> Weighing:
+    """inductive: (models,) whose scores of new items mean something; the others have no weight there.
+
+    exposure: of new items, over the share that they have among the answers.
+    """
+    weights = np.zeros((2, len(inductive)))
+    weights[0] = _kind(asked, np.ones(len(inductive), np.bool_), ~asked.new)
+    weights[1] = _kind(asked, inductive, asked.new)
+    return Weighing(weights, _level(asked, weights, exposure))
 
 
-def _fitted(found: FloatMatrix, others: Cube) -> FloatVector:
-    """(models,) weights by which the answers `found` (n, models) stand out among `others`; 1 each where none tell."""
-    if not found.size or not others.size:
-        return np.ones(found.shape[1])
-    spread = others.reshape(-1, others.shape[2]).std(axis=0)
-    spread[spread == 0] = 1.0
-    ahead = (others - found[:, None]) / spread
-
-    def loss(weights: FloatVector) -> tuple[float, FloatVector]:
-        logits = np.concatenate([np.zeros((len(found), 1)), ahead @ weights], axis=1)
-        missed = softmax(logits, axis=1)[:, 1:]
-        gradient = np.einsum("nk,nkm->m", missed, ahead) / len(found) + 2 * RIDGE * weights
-        return float(-log_softmax(logits, axis=1)[:, 0].mean() + RIDGE * weights @ weights), gradient
-
-    start = np.ones(found.shape[1])
-    best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(start))
-    fitted: FloatVector = best.x / spread
-    return fitted
+def _kind(asked: Asked, usable: BoolVector, items: BoolVector) -> FloatVector:
+    """(models,) weights for one kind of `items`, which add up to 1; equal where no answer tells."""
+    askers = (asked.answers & items).any(axis=1)
+    chosen = np.flatnonzero(usable)
+    weights = np.zeros(len(usable))
+    weights[chosen] = 1.0
+    if askers.any() and len(chosen):
+        found = asked.standings[np.ix_(chosen, askers, items)]
+        weights[chosen] = _greedy(found, asked.answers[np.ix_(askers, items)], asked.hidden[np.ix_(askers, items)])
+    normalised: FloatVector = weights / max(1.0, weights.sum())
+    return normalised
 
 
-def _level(answers: Answers, weights: FloatMatrix) -> float:
+def _greedy(found: FloatMatrix, answers: BoolMatrix, hidden: BoolMatrix) -> FloatVector:
+    """(models,) weights of the standings `found`."""
+    alone = [_ndcg(each, answers, hidden) for each in found]
+    best = int(np.argmax([figures.mean() for figures in alone]))
+    weights = np.zeros(len(found))
+    weights[best] = 1.0
+    total, figures = found[best], alone[best]
+    while not weights.all():
+        tried = [
+            (place, step, _ndcg(total + step * found[place], answers, hidden))
+            for place in np.flatnonzero(weights == 0)
+            for step in STEPS
+        ]
+        place, step, reached = max(tried, key=lambda each: float(each[2].mean()))
+        gain = reached - figures
+        if not gain.mean() > gain.std() / np.sqrt(len(gain)):
+            break
+        weights[place] = step
+        total, figures = total + step * found[place], reached
+    return weights
+
+
+def _ndcg(scores: FloatMatrix, answers: BoolMatrix, hidden: BoolMatrix) -> FloatVector:
+    """(users,) NDCG@10, answers last among equals."""
+    shown = np.where(hidden, -np.inf, scores)
+    users, items = np.nonzero(answers)
+    found = shown[users, items]
+    # Of more than ten places nothing is asked, so the eleven best tell all ranks that count.
+    best = -np.partition(-shown, min(PLACES, shown.shape[1] - 1), axis=1)[:, : PLACES + 1]
+    ranks = (best[users] >= found[:, None]).sum(axis=1)
+    gains = np.where(ranks <= PLACES, 1.0 / np.log2(ranks + 1.0), 0.0)
+    ideal = np.cumsum(1.0 / np.log2(np.arange(2, PLACES + 2)))
+    count = answers.sum(axis=1)
+    ndcg: FloatVector = np.bincount(users, gains, minlength=len(scores)) / ideal[np.minimum(count, PLACES) - 1]
+    return ndcg
+
+
+def _level(asked: Asked, weights: FloatMatrix, exposure: float) -> float:
     """0 where answers are of one kind."""
-    if answers.new.all() or not answers.new.any():
+    new = asked.answers[:, asked.new].sum()
+    share = exposure * float(new / max(1, asked.answers.sum()))
+    if not new or share >= 1:
         return 0.0
-    found = (answers.scores * weights[answers.new.astype(int)]).sum(axis=1)
-    # An item drawn stands for as many of its kind as were not.
-    known, new = (
-        logsumexp(others @ weights[kind], axis=1) + np.log(number / DRAWN)
-        for kind, (others, number) in enumerate(zip(answers.others, answers.numbers, strict=True))
+    known, fresh = (
+        _best(np.tensordot(weights[kind], asked.standings[:, :, items], 1), asked.hidden[:, items])
+        for kind, items in enumerate((~asked.new, asked.new))
     )
+    low, high = float(known.min() - fresh.max()), float(known.max() - fresh.min())
+    for _ in range(HALVINGS):
+        level = (low + high) / 2
+        places = np.sort(np.concatenate([known, fresh + level], axis=1), axis=1)[:, -PLACES]
+        taken = float((fresh + level >= places[:, None]).sum()) / (PLACES * len(known))
+        low, high = (low, level) if taken > share else (level, high)
+    return level
 
-    def loss(level: float) -> float:
-        lifted = found + level * answers.new
-        return float((np.logaddexp(lifted, np.logaddexp(known, new + level)) - lifted).mean())
 
-    return float(minimize_scalar(loss).x)
+def _best(scores: FloatMatrix, hidden: BoolMatrix) -> FloatMatrix:
+    """(users, places) the highest scores of what may be shown."""
+    shown = np.where(hidden, scores.min() - 1.0, scores)
+    return -np.partition(-shown, min(PLACES, shown.shape[1]) - 1, axis=1)[:, :PLACES]
