@@ -151,7 +151,7 @@ def compare_cold(data: Dataset, request: ColdRequest) -> ColdReport:
     names = tuple(dict.fromkeys([*request.models, REFERENCE]))
     for name in names:
         make_model(*_settings(name))
-    parts = [_parts(data, request.protocol, seed) for seed in request.seeds]
+    parts = [cold_parts(data, request.protocol, seed) for seed in request.seeds]
     tests = list(zip(request.seeds, (test for test, _ in parts), strict=True))
     tested = {name: _tested(name, parts[0][1], tests, request) for name in names}
     chance = [_fitted(Chance(ModelConfig()), part, Selection(seed)) for seed, part in tests]
@@ -184,7 +184,7 @@ class _Tested:
     seconds: float = 0.0
 
 
-def _parts(data: Dataset, protocol: str, seed: int) -> tuple[ColdPart, ColdPart]:
+def cold_parts(data: Dataset, protocol: str, seed: int) -> tuple[ColdPart, ColdPart]:
     """The test part, and the validation part within what it leaves to train on."""
     test = _part(data, protocol, seed, np.zeros(0, np.int64))
     return test, _part(test.split.train, protocol, seed, test.cold)
