@@ -1,105 +1,15 @@
+import { card, cover, goOn, placeOf } from "./cards.js";
+import { $, announce, ask, complain, element, hash, icon, number, percent, personName, remark, remembered, say, send, state,
+  t } from "./page.js";
+import { forget, note, place } from "./place.js";
+import { drawTaste, forgetTaste, loadTaste, openTaste } from "./taste.js";
+import { drawFound, loadFound, openWords, startOver } from "./words.js";
+
 const LANGUAGES = ["en", "zh"];
 const PICKS_SHOWN = 24;
 const SEARCH_DELAY_MS = 150;
 const CATEGORIES_SHOWN = 40;
 const SHELF_LENGTH = 16;
-
-const state = { language: "en", text: {}, user: null, visitor: false, picks: new Map(), shelves: null, history: null,
-  categories: [], category: "" };
-const $ = (id) => document.getElementById(id);
-
-// Storage may be forbidden; the page then simply forgets its choices.
-const remembered = {
-  get(key) { try { return localStorage.getItem(`zhiyin.${key}`); } catch { return null; } },
-  set(key, value) { try { localStorage.setItem(`zhiyin.${key}`, value); } catch { return; } },
-};
-
-function element(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "class") node.className = value;
-    else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== false) node.setAttribute(name, value === true ? "" : value);
-  }
-  node.append(...children.filter((child) => child !== null));
-  return node;
-}
-
-const SHAPES = {
-  like: "M7 11v9H3v-9h4Zm3 9h7.5a2 2 0 0 0 2-1.6l1.3-6A2 2 0 0 0 18.9 10H14l.8-4.2A2 2 0 0 0 12.9 3.500L9 10.500V18a2 2 0 0 0 1 2Z",
-  dislike: "M17 13V4h4v9h-4Zm-3-9H6.500a2 2 0 0 0-2 1.600l-1.3 6A2 2 0 0 0 5.1 14H10l-.8 4.200a2 2 0 0 0 1.9 2.300L15 13.500V6a2 2 0 0 0-1-2Z",
-  "not-interested": "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18ZM5.7 5.700l12.6 12.6",
-  moon: "M20 14.500A8.5 8.5 0 0 1 9.5 4 8.5 8.5 0 1 0 20 14.500Z",
-  sun: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8ZM12 2v2M12 20v2M2 12h2M20 12h2M5 5l1.4 1.400M17.6 17.6 19 19M5 19l1.4-1.400M17.6 6.4 19 5",
-};
-
-function icon(name) {
-  const space = "http://www.w3.org/2000/svg";
-  const svg = document.createElementNS(space, "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS(space, "path");
-  path.setAttribute("d", SHAPES[name]);
-  svg.append(path);
-  return svg;
-}
-
-function t(key, values = {}) {
-  let pattern = state.text[key];
-  if (typeof pattern === "object") {
-    pattern = pattern[new Intl.PluralRules(state.language).select(values.n)] ?? pattern.other;
-  }
-  return pattern.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
-}
-
-const number = (value) => new Intl.NumberFormat(state.language, { maximumFractionDigits: 2 }).format(value);
-const percent = (value) => new Intl.NumberFormat(state.language, { style: "percent" }).format(value);
-const personName = () => (state.visitor ? t("you") : state.user);
-
-async function ask(path, options) {
-  let response;
-  try {
-    response = await fetch(path, options);
-  } catch {
-    throw new Error(t("offline"));
-  }
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(answer.error ?? response.statusText);
-  return answer;
-}
-
-function announce(message) {
-  $("live").classList.remove("shown", "failed");
-  $("live").textContent = message;
-}
-
-function say(message, failed = false) {
-  announce(message);
-  $("live").classList.toggle("failed", failed);
-  $("live").classList.add("shown");
-  clearTimeout(say.timer);
-  say.timer = setTimeout(() => $("live").classList.remove("shown"), failed ? 8000 : 3500);
-}
-
-const complain = (error) => say(t("failed", { error: error.message }), true);
-
-function hash(value) {
-  let sum = 2166136261;
-  for (const letter of value) sum = Math.imul(sum ^ letter.codePointAt(0), 16777619) >>> 0;
-  return sum;
-}
-
-/* A cover made of the title: two hues and an angle that are always the same for the same item. */
-function cover(item, heading = null) {
-  const seed = hash(item.item_id + item.title);
-  const letters = [...item.title.replace(/^(the|a|an) /i, "").trim()];
-  const tile = element("div", { class: `cover pattern-${seed % 4}` },
-    element("span", { class: "cover-letter", "aria-hidden": "true" }, letters[0] ?? "·"), heading);
-  tile.style.setProperty("--hue", String(seed % 360));
-  tile.style.setProperty("--turn", String(40 + (seed >>> 9) % 80));
-  tile.style.setProperty("--angle", `${(seed >>> 16) % 360}deg`);
-  return tile;
-}
 
 function because(reason, prefix) {
   const values = { title: reason.title, value: reason.value === null ? "" : number(reason.value) };
@@ -124,21 +34,15 @@ function reasonLine(reason, shelf) {
 
 const ACTIONS = [["like", "like"], ["dislike", "dislike"], ["not-interested", "notInterested"]];
 
-function card(line, shelf) {
+function shelfCard(line, shelf) {
   const { item } = line;
-  const titleId = `t-${shelf.recommendations.recommendation_id}-${line.rank}`;
   const buttons = ACTIONS.map(([event, key]) =>
     element("button", {
       type: "button", class: `act act-${event}`, "data-event": event,
       "aria-label": t(`${key}Item`, { title: item.title }), title: t(key),
       onclick: (click) => feedback(click.currentTarget, event, key, line, shelf),
     }, icon(event)));
-  return element("li", { class: "card", "data-item": item.item_id, "aria-labelledby": titleId },
-    cover(item, element("h3", { id: titleId, title: item.title }, item.title)),
-    element("div", { class: "card-body" },
-      item.categories.length ? element("p", { class: "tags" }, item.categories.slice(0, 3).join(" · ")) : null,
-      reasonLine(line.reason, shelf),
-      element("div", { class: "acts" }, ...buttons)));
+  return card(item, `t-${shelf.recommendations.recommendation_id}-${line.rank}`, reasonLine(line.reason, shelf), buttons);
 }
 
 function shelfHeading(shelf) {
@@ -177,7 +81,7 @@ function drawShelves() {
         place === 0 && state.categories.length ? categoryFilter() : null),
       shelf.recommendations.items.length ? null : remark("p", "nothingHere"),
       element("ul", { class: "cards", tabindex: "0", "aria-labelledby": `shelf-${place}` },
-        ...shelf.recommendations.items.map((line) => card(line, shelf))));
+        ...shelf.recommendations.items.map((line) => shelfCard(line, shelf))));
   }));
 }
 
@@ -239,69 +143,94 @@ async function loadRoom() {
 }
 
 async function feedback(button, event, key, line, shelf) {
-  const place = [...button.closest(".cards").children].indexOf(button.closest(".card"));
+  const row = placeOf(button);
   const kind = button.closest(".shelf").dataset.kind;
   button.closest(".card").classList.add("leaving");
   try {
-    await send([{
+    await send("/api/events", [{
       user_id: state.user, item_id: line.item.item_id, event,
       recommendation_id: shelf.recommendations.recommendation_id, position: line.rank,
     }]);
     await loadRoom();
     say(t("saved", { action: t(key), title: line.item.title }));
-    // The card is gone; whoever uses the keyboard goes on at its place.
-    const cards = document.querySelectorAll(`.shelf[data-kind="${kind}"] .card`);
-    const next = cards[Math.min(place, cards.length - 1)]?.querySelector(`[data-event="${event}"]`);
-    (next ?? $("main")).focus({ preventScroll: true });
+    // The card is gone.
+    if (!goOn($("shelves").querySelector(`.shelf[data-kind="${kind}"]`), row, `[data-event="${event}"]`)) {
+      $("main").focus({ preventScroll: true });
+    }
+    await loadFound();
   } catch (error) {
     button.closest(".card")?.classList.remove("leaving");
     complain(error);
   }
 }
 
-const send = (events) => ask("/api/events", {
-  method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(events),
-});
+/* Shows what the address says. */
+async function show() {
+  const { user, visitor } = place();
+  const isOther = user !== state.user;
+  Object.assign(state, { user, visitor });
+  $("main").dataset.place = user === null ? "welcome" : "room";
+  $("welcome").hidden = user !== null;
+  $("room").hidden = user === null;
+  drawPerson();
+  startOver();
+  if (isOther) {
+    Object.assign(state, { shelves: null, history: null, category: "" });
+    forgetTaste();
+    asked += 1;
+    scrollTo(0, 0);
+  }
+  await Promise.all([loadFound(), user === null ? loadWelcome() : isOther ? loadPerson() : null]);
+}
 
-async function enter(user, visitor = false) {
-  Object.assign(state, { user, visitor, shelves: null, history: null, category: "" });
+async function loadPerson() {
+  const { user } = state;
   $("shelves").replaceChildren(...Array.from({ length: 2 }, () => element("div", { class: "shelf waiting" },
     element("div", { class: "bone bone-head" }),
     element("div", { class: "bones" }, ...Array.from({ length: 6 }, () => element("div", { class: "bone" }))))));
   $("history").replaceChildren();
-  $("welcome").hidden = true;
-  $("room").hidden = false;
-  drawPerson();
-  scrollTo(0, 0);
-  $("main").focus({ preventScroll: true });
+  loadTaste();
   try {
     await loadRoom();
+    if (user !== state.user) return;
+    // Whether the person's taste counts in what is found is known only now.
+    drawFound();
     announce(t("loaded", { name: personName() }));
   } catch (error) {
+    if (user !== state.user) return;
     $("shelves").replaceChildren(element("div", { class: "panel trouble" },
       element("p", {}, t("failed", { error: error.message })),
-      element("button", { type: "button", class: "button", onclick: () => enter(user, visitor) }, t("retry"))));
+      element("button", { type: "button", class: "button", onclick: loadPerson }, t("retry"))));
   }
 }
 
-function leave() {
-  Object.assign(state, { user: null, visitor: false, shelves: null, history: null });
+async function loadWelcome() {
+  await Promise.all([loadUsers(), loadPicks()]).catch(complain);
+}
+
+async function enter(user, visitor = false) {
+  note(visitor ? { visitor: user, user: [] } : { user, visitor: [] });
+  $("main").focus({ preventScroll: true });
+  await show();
+}
+
+async function leave() {
+  forget();
   state.picks.clear();
-  $("welcome").hidden = false;
-  $("room").hidden = true;
-  drawPerson();
   $("user-search").value = "";
   $("item-search").value = "";
-  loadUsers().catch(complain);
-  loadPicks().catch(complain);
+  await show();
+}
+
+async function switchPerson() {
+  const left = leave();
   $("user-search").focus();
+  await left;
 }
 
 // Null until the first answer: nobody may be said to be missing while people are on their way.
 let users = null;
 let choices = null;
-
-const remark = (tag, key) => element(tag, { class: "muted empty" }, t(key));
 
 function drawUsers() {
   if (!users) {
@@ -372,7 +301,7 @@ async function start() {
   const user = `visitor-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
   $("start").disabled = true;
   try {
-    await send([...state.picks.keys()].map((item) => ({ user_id: user, item_id: item, event: "like" })));
+    await send("/api/events", [...state.picks.keys()].map((item) => ({ user_id: user, item_id: item, event: "like" })));
     state.picks.clear();
     await enter(user, true);
   } catch (error) {
@@ -399,12 +328,16 @@ async function speak(language) {
   document.documentElement.lang = language === "zh" ? "zh-Hans" : language;
   document.title = t("title");
   for (const node of document.querySelectorAll("[data-text]")) node.textContent = t(node.dataset.text);
+  for (const node of document.querySelectorAll("[data-placeholder]")) node.placeholder = t(node.dataset.placeholder);
+  for (const node of document.querySelectorAll("[data-label]")) node.setAttribute("aria-label", t(node.dataset.label));
   $("language").lang = language === "zh" ? "en" : "zh-Hans";
   announce("");
   drawTheme();
   drawPerson();
   drawShelves();
   drawHistory();
+  drawFound();
+  drawTaste();
   if (state.user === null) {
     drawUsers();
     drawPicks();
@@ -417,7 +350,7 @@ async function open() {
   $("language").addEventListener("click", () => {
     const next = state.language === "en" ? "zh" : "en";
     remembered.set("language", next);
-    speak(next).catch(complain);
+    speak(next).then(() => state.user !== null && loadTaste()).catch(complain);
   });
   $("theme").addEventListener("click", () => {
     remembered.set("theme", document.documentElement.dataset.theme === "dark" ? "light" : "dark");
@@ -425,13 +358,17 @@ async function open() {
   });
   dark.addEventListener("change", drawTheme);
   $("home").addEventListener("click", leave);
-  $("switch-person").addEventListener("click", leave);
+  $("switch-person").addEventListener("click", switchPerson);
   $("start").addEventListener("click", start);
   $("user-search").addEventListener("input", later(loadUsers));
   $("item-search").addEventListener("input", later(loadPicks));
-  const [answer] = await Promise.all([ask("/api/categories"), loadUsers(), loadPicks()]);
+  openWords();
+  openTaste(loadRoom);
+  addEventListener("popstate", () => show().catch(complain));
+  const [answer] = await Promise.all([ask("/api/categories"), show()]);
   state.categories = answer.categories.slice(0, CATEGORIES_SHOWN).map(({ name }) => name);
   drawShelves();
+  drawFound();
 }
 
 open().catch(complain);
