@@ -187,7 +187,7 @@ def test_python_api_is_lazy_and_agrees(trained: tuple[str, Path]) -> None:
         everything = recommender.recommend("用户1", ITEMS, keep_seen=True)
         assert len(everything.items) == ITEMS
         assert not recommender.recommend("用户1", categories=["no such thing"]).items
-        assert recommender.recommend("nobody", items=["i3"]).rung == "personal"
+        assert recommender.recommend("nobody", items=["i3"]).rung == "session"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         zhiyin.nothing  # noqa: B018
 

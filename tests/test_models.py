@@ -25,7 +25,7 @@ from zhiyin.testing.model_conformance import CHECKS, Case, check_finds_the_patte
 from zhiyin.testing.synthetic import DAY, START, dataset_of, planted_groups
 
 PERSONAL = ("ease", "item-neighbours", "user-neighbours", "content", "als", "biased-mf", "features")
-MODELS = ("popularity", "conditional-popularity", "text-neighbours", *PERSONAL)
+MODELS = ("popularity", "conditional-popularity", "profile", "text-neighbours", *PERSONAL)
 
 
 class OneSum:

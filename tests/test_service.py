@@ -113,7 +113,7 @@ def test_items_before_their_time_are_left_out(stores: MemoryStores) -> None:
 
 def test_visitor_without_history_is_answered_by_what_they_like(service: Service) -> None:
     served = service.recommend(RecommendRequest("visitor", n=4, items=("totoro",)))
-    assert served.rung == "personal"
+    assert served.rung == "session"
     assert served.items[0].reason.item_id == "totoro"
     assert served.items[0].reason.event == "like"
     assert "totoro" not in ids(served)

@@ -21,6 +21,9 @@ from zhiyin.dataset.settings import PreparationSettings
 
 CATALOG = "catalogue.json"
 USER_COLUMNS = "user-columns.json"
+PROFILE = "profile"
+"""The component for users of whom only attributes are known, and the model that it is."""
+
 VECTORS = "vectors"
 """The folder, beside the versions, of the item vectors that training keeps."""
 
@@ -57,6 +60,7 @@ def _system(version: Path, manifest: Manifest, parameters: Mapping[str, Paramete
         manifest=manifest,
         model=models["main"],
         fallback=models["fallback"],
+        profile=models.get(PROFILE),
         items=Vocabulary(catalog.item_id),
         catalog=catalog,
         settings=PreparationSettings(**manifest.settings),

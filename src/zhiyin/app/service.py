@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from zhiyin.app.serving.exposure import SHARE, Exposure
 from zhiyin.app.serving.found import Finder
 from zhiyin.app.serving.judged import Judge, Judgement, LanguageModelSettings
-from zhiyin.app.serving.lists import RecommendRequest, list_of
+from zhiyin.app.serving.ladder import Asked, listed
+from zhiyin.app.serving.lists import RecommendRequest
 from zhiyin.app.serving.people import Person, person_of
 from zhiyin.app.serving.recording import (
     EventsRefusedError,
@@ -22,7 +23,7 @@ from zhiyin.app.serving.recording import (
 from zhiyin.app.serving.shelves import Shelf, Shelves, shelves_of
 from zhiyin.app.serving.similar import similar_to
 from zhiyin.app.serving.state import ServingSlot, ServingState
-from zhiyin.app.serving.tastes import Language, edited, liking_of, taste_of
+from zhiyin.app.serving.tastes import Language, edited, liking_of, stated_words, taste_of
 from zhiyin.app.serving.views import HistoryEntry, ItemView, number
 from zhiyin.app.system import System
 from zhiyin.app.words import WordsRequest
@@ -103,7 +104,9 @@ class Service:
     def recommend(self, request: RecommendRequest) -> Recommendations:
         """A list for one user, logged as shown.
 
-        An unknown user, or one with nothing liked yet, gets the popular list. Raises `InputError` for an id that
+        Its rung tells where it comes from: what the log tells that they like ("personal"), else what this request does
+        ("session"), else their own words ("words"), else what people like who share their attributes ("profile"), else
+        what everybody likes ("popular"). Raises `InputError` for an id that
         cannot be one and for `n` below 1.
         """
         state = self._current()
@@ -136,9 +139,7 @@ class Service:
         """
         state = self._current()
         person = person_of(user_id, state, self._stores, self.clock())
-        request = RecommendRequest(user_id, n, categories)
-        judgement, exposure = self._judgement(state, person), self._exposure(person)
-        answer = shelves_of(state, person, request, judgement=judgement, exposure=exposure)
+        answer = shelves_of(self._asked(state, person, RecommendRequest(user_id, n, categories)))
         self._log([shelf.recommendations for shelf in answer.shelves])
         return answer
 
@@ -258,8 +259,18 @@ class Service:
         self._stores.close()
 
     def _list(self, state: ServingState, person: Person, request: RecommendRequest) -> Recommendations:
-        judgement, exposure = self._judgement(state, person), self._exposure(person)
-        return list_of(state, person, request, judgement=judgement, exposure=exposure)
+        return listed(self._asked(state, person, request))
+
+    def _asked(self, state: ServingState, person: Person, request: RecommendRequest) -> Asked:
+        return Asked(
+            state,
+            person,
+            request,
+            stated_words(person, self._stores.tastes),
+            self._finder,
+            self._judgement(state, person),
+            self._exposure(person),
+        )
 
     def _exposure(self, person: Person) -> Exposure:
         return Exposure.of(self._new_items, person.user_id, person.query.now)

@@ -19,7 +19,8 @@ from zhiyin.dataset.settings import PreparationSettings
 class System:
     """Everything one published version serves with.
 
-    model answers for users with a history, fallback (popularity) for the others. catalog is aligned with items, as it
+    model answers for users with a history, profile for those who told of nothing but themselves (None where training
+    knew no attributes of users), fallback (popularity) for the others. catalog is aligned with items, as it
     stood at training. user_columns: how the model reads the attributes of a user; empty where it knows none. vectors:
     the folder of item vectors that training kept, None where there is none.
     """
@@ -33,6 +34,7 @@ class System:
     rating_scale: tuple[float, float] | None
     user_columns: tuple[FeatureColumn, ...] = ()
     vectors: Path | None = None
+    profile: Model | None = None
 
     def query(
         self,

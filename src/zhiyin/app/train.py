@@ -16,7 +16,7 @@ from zhiyin.app.comparison import (
     refit,
     without_comparison,
 )
-from zhiyin.app.loading import CATALOG, USER_COLUMNS, VECTORS, catalog_to_json, columns_to_json
+from zhiyin.app.loading import CATALOG, PROFILE, USER_COLUMNS, VECTORS, catalog_to_json, columns_to_json
 from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.registry import make_model
 from zhiyin.app.selection import Trial
@@ -84,7 +84,11 @@ def train(request: TrainRequest) -> TrainReport:
     popular = next((trial.config for trial in comparison.trials if trial.model == FALLBACK), {})
     fallback = make_model(FALLBACK, popular)
     fallback.fit(data, comparing.selection(FALLBACK).run())
-    manifest = _publish(request, data, comparison, {"main": main, "fallback": fallback})
+    models = {"main": main, "fallback": fallback}
+    if data.user_features.columns:
+        models[PROFILE] = make_model(PROFILE)
+        models[PROFILE].fit(data, comparing.selection(PROFILE).run())
+    manifest = _publish(request, data, comparison, models)
     for kept in (request.out / CHECKPOINTS).glob("**/checkpoint.*"):
         kept.unlink()
     return TrainReport(

@@ -36,7 +36,10 @@ class Recommended:
 
 @dataclass(frozen=True)
 class Recommendations:
-    """A list for one user. rung: where it came from ("personal", "popular"). manifest_id: the version that answered."""
+    """A list for one user. rung: where it came from ("personal", "session", "words", "profile", "popular").
+
+    manifest_id: the version that answered.
+    """
 
     user_id: str
     items: Sequence[Recommended]

@@ -3,7 +3,7 @@
 import threading
 
 from zhiyin.app.registry import make_encoder
-from zhiyin.app.serving.people import PERSONAL, Person
+from zhiyin.app.serving.people import Person
 from zhiyin.app.serving.state import ServingState
 from zhiyin.app.serving.views import ItemView
 from zhiyin.app.system import System
@@ -27,15 +27,15 @@ class Finder:
     ) -> list[tuple[ItemView, float]]:
         """At most `request.n` eligible items with their scores, the best first.
 
-        person: whose seen items are left out, and whose own scores count where they have a personal list.
+        person: whose seen items are left out, and whose own scores count where they like anything.
         Raises `ConfigError` where the system reads no text, otherwise as `Words.find` does.
         """
         words = self._words_of(state)
         if person is None:
             best = words.find(request, now)
         else:
-            # A popular list says nothing of the person, so it does not move a search.
-            own = state.model.score([person.query])[0] if person.rung == PERSONAL else None
+            # Scores of someone who likes nothing yet say nothing of them, so they do not move a search.
+            own = state.model.score([person.query])[0] if person.likes else None
             best = words.find(request, now, person.seen, own)
         return [(state.view(int(r)), float(s)) for r, s in zip(best.rows[0], best.scores[0], strict=True) if r >= 0]
 

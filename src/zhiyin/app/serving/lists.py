@@ -8,13 +8,16 @@ import numpy as np
 
 from zhiyin.app.serving.exposure import NONE, Exposure, Line
 from zhiyin.app.serving.judged import Judgement
-from zhiyin.app.serving.people import PERSONAL, POPULAR, Person
+from zhiyin.app.serving.people import Person
 from zhiyin.app.serving.reasons import reasons_of
 from zhiyin.app.serving.state import ServingState
 from zhiyin.core.arrays import BoolVector, FloatVector, IntVector
 from zhiyin.core.models import Model
 from zhiyin.core.results import Reason, Recommendations, Recommended
 from zhiyin.retrieval.topn import top_n
+
+PERSONAL, SESSION, WORDS, PROFILE, POPULAR = "personal", "session", "words", "profile", "popular"
+"""Where a list comes from, in the order in which it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,11 @@ def list_of(
     judgement: Judgement | None = None,
     exposure: Exposure = NONE,
 ) -> Recommendations:
-    """The personal list without the items `hidden`; the popular one for a user with nothing liked yet.
+    """The list of a user who likes something, without the items `hidden`.
 
-    judgement: orders the personal list anew, whose scores then may rise from one item to the next. exposure: of new
+    judgement: orders the list anew, whose scores then may rise from one item to the next. exposure: of new
     items, which have what places are due to them after that.
     """
-    if person.rung == POPULAR:
-        return popular_list(state, person, request, exposure)
     scores, mask = state.model.score([person.query])[0], _eligible(state, person, request, hidden)
 
     def best(n: int) -> tuple[IntVector, FloatVector]:
@@ -54,19 +55,38 @@ def list_of(
 
     rows, own = best(request.n) if judgement is None else judgement.best(request.n, best, state.catalog)
     line = exposure.given(rows, own, state.is_new(rows), _best(scores, request.n, mask & state.is_new()))
-    return recommendations(state, person, line, reasons_of(state, person, line.rows), PERSONAL)
+    return recommendations(
+        state, person, line, reasons_of(state, person, line.rows), SESSION if person.visiting else PERSONAL
+    )
 
 
 def popular_list(
     state: ServingState, person: Person, request: RecommendRequest, exposure: Exposure = NONE
 ) -> Recommendations:
-    """What everybody likes. Nobody has liked a new item yet: what is due to them goes to those that came last."""
-    scores, mask = state.fallback.score([person.query])[0], _eligible(state, person, request)
-    newest = np.flatnonzero(mask & state.is_new())[::-1][: request.n]
-    rows, own = _best(scores, request.n, mask)
-    line = exposure.given(rows, own, state.is_new(rows), (newest, scores[newest]))
+    """What everybody likes."""
+    line = _shared(state, person, request, exposure, state.fallback.score([person.query])[0])
     reasons = [Reason("none" if new else "popular") for new in state.is_new(line.rows)]
     return recommendations(state, person, line, reasons, POPULAR)
+
+
+def profile_list(
+    state: ServingState, model: Model, person: Person, request: RecommendRequest, exposure: Exposure = NONE
+) -> Recommendations:
+    """What people like who share the user's attributes, as `model` knows them."""
+    scores = model.score([person.query])[0]
+    later = np.full(len(state.items) - len(scores), scores.min())
+    line = _shared(state, person, request, exposure, np.concatenate([scores, later]))
+    return recommendations(state, person, line, [Reason("none")] * len(line.rows), PROFILE)
+
+
+def _shared(
+    state: ServingState, person: Person, request: RecommendRequest, exposure: Exposure, scores: FloatVector
+) -> Line:
+    """A list of what many like. Nobody has liked a new item yet: what is due to them goes to those that came last."""
+    mask = _eligible(state, person, request)
+    newest = np.flatnonzero(mask & state.is_new())[::-1][: request.n]
+    rows, own = _best(scores, request.n, mask)
+    return exposure.given(rows, own, state.is_new(rows), (newest, scores[newest]))
 
 
 def best_of(

@@ -14,25 +14,27 @@ from zhiyin.core.stores import Stores
 from zhiyin.core.vocabulary import UNKNOWN
 from zhiyin.dataset.histories import seen_mask
 
-PERSONAL, POPULAR = "personal", "popular"
-
 SEEN_EVENTS = 20_000
 """Events read to know what a user has seen; more than a query carries, so that old favourites do not come back."""
 
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """events: the latest of the log. query: the question that stands after them. seen: rows that count as seen."""
+    """events: the latest of the log. query: the question that stands after them. seen: rows that count as seen.
+
+    visiting: whether the log holds nothing that they like, so that all there may be is told in this request.
+    """
 
     user_id: str
     events: Events
     query: Query
     seen: IntVector
+    visiting: bool = False
 
     @property
-    def rung(self) -> str:
+    def likes(self) -> bool:
         # A history of nothing but dislikes tells a model what to avoid, not what to offer.
-        return PERSONAL if (self.query.history.weights > 0).any() else POPULAR
+        return bool((self.query.history.weights > 0).any())
 
 
 def person_of(user_id: str, state: ServingState, stores: Stores, now: int, liked: Sequence[str] = ()) -> Person:
@@ -40,7 +42,9 @@ def person_of(user_id: str, state: ServingState, stores: Stores, now: int, liked
 
     Raises `InputError` for an id that cannot be one.
     """
-    log = stores.events.history(checked_id(user_id), SEEN_EVENTS)
+    system, log = state.system, stores.events.history(checked_id(user_id), SEEN_EVENTS)
+    attributes = stores.users.attributes(user_id) if system.user_columns else {}
+    query = stored = system.query(log, now, attributes, state.items)
     if liked:
         told = Events.build(
             user_id=[user_id] * len(liked),
@@ -49,7 +53,7 @@ def person_of(user_id: str, state: ServingState, stores: Stores, now: int, liked
             timestamp=[now] * len(liked),
         )
         log = Events.concat([log, told])
-    system, rows = state.system, state.items.rows(log.item_id)
+        query = system.query(log, now, attributes, state.items)
+    rows = state.items.rows(log.item_id)
     seen = np.unique(rows[seen_mask(log, system.settings) & (rows != UNKNOWN)])
-    attributes = stores.users.attributes(user_id) if system.user_columns else {}
-    return Person(user_id, log, system.query(log, now, attributes, state.items), seen)
+    return Person(user_id, log, query, seen, visiting=not (stored.history.weights > 0).any())

@@ -4,10 +4,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zhiyin.app.serving.exposure import NONE, Exposure, Line
+from zhiyin.app.serving.exposure import Exposure, Line
 from zhiyin.app.serving.judged import Judgement
-from zhiyin.app.serving.lists import RecommendRequest, best_of, list_of, popular_list, recommendations
-from zhiyin.app.serving.people import PERSONAL, POPULAR, Person
+from zhiyin.app.serving.ladder import Asked, listed
+from zhiyin.app.serving.lists import (
+    PERSONAL,
+    POPULAR,
+    RecommendRequest,
+    best_of,
+    list_of,
+    popular_list,
+    recommendations,
+)
+from zhiyin.app.serving.people import Person
 from zhiyin.app.serving.reasons import parts_by_item, reason_of
 from zhiyin.app.serving.state import ServingState
 from zhiyin.app.serving.tastes import favourite_categories
@@ -42,21 +51,20 @@ class Shelves:
     shelves: tuple[Shelf, ...]
 
 
-def shelves_of(
-    state: ServingState,
-    person: Person,
-    request: RecommendRequest,
-    *,
-    judgement: Judgement | None = None,
-    exposure: Exposure = NONE,
-) -> Shelves:
-    """Shelves of `request.n` items; its categories narrow the first one, which alone is judged.
+def shelves_of(asked: Asked) -> Shelves:
+    """Shelves of as many items as are asked for; the categories narrow the first one, which alone is judged.
 
-    exposure: of new items on the first shelf and on that of a category.
+    New items are given places on the first shelf and on that of a category. Who likes nothing yet has the list of their
+    rung, and what is popular below it.
     """
-    if person.rung == POPULAR:
-        return Shelves(person.user_id, (Shelf("popular", popular_list(state, person, request, exposure)),))
-    return Shelves(person.user_id, tuple(_personal(state, person, request, judgement, exposure)))
+    state, person, request = asked.state, asked.person, asked.request
+    if person.likes:
+        return Shelves(person.user_id, tuple(_personal(state, person, request, asked.judgement, asked.exposure)))
+    first = listed(asked)
+    if first.rung == POPULAR:
+        return Shelves(person.user_id, (Shelf("popular", first),))
+    popular = popular_list(state, person, RecommendRequest(person.user_id, request.n))
+    return Shelves(person.user_id, (Shelf("for-you", first), Shelf("popular", popular)))
 
 
 def _personal(

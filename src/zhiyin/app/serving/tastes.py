@@ -74,11 +74,16 @@ def liking_of(state: ServingState, person: Person, tastes: TasteStore) -> Liking
     No title and no description: the text of one item in a history would speak in the judgement of every other, and so
     would words that a model made of it.
     """
-    kept = tastes.read(person.user_id)
-    words = kept.text if kept is not None and kept.source == "edited" else ""
     return Liking(
-        words, ", ".join(name[:CATEGORY_CHARACTERS] for name in favourite_categories(state, person)[:CATEGORIES])
+        stated_words(person, tastes),
+        ", ".join(name[:CATEGORY_CHARACTERS] for name in favourite_categories(state, person)[:CATEGORIES]),
     )
+
+
+def stated_words(person: Person, tastes: TasteStore) -> str:
+    """The user's own words, "" where there are none; those of a language model are no statement of theirs."""
+    kept = tastes.read(person.user_id)
+    return kept.text if kept is not None and kept.source == "edited" else ""
 
 
 def _prompt(state: ServingState, person: Person, language: Language) -> Prompt:

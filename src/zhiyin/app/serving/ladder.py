@@ -1,0 +1,87 @@
+"""Where the list of a user comes from: the most that is known of them, down to nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+
+from zhiyin.app.serving.exposure import NONE, Exposure, Line
+from zhiyin.app.serving.found import Finder
+from zhiyin.app.serving.judged import Judgement
+from zhiyin.app.serving.lists import (
+    WORDS,
+    RecommendRequest,
+    list_of,
+    popular_list,
+    profile_list,
+    recommendations,
+)
+from zhiyin.app.serving.people import Person
+from zhiyin.app.serving.state import ServingState
+from zhiyin.app.words import WordsRequest
+from zhiyin.core.errors import ConfigError
+from zhiyin.core.results import Reason, Recommendations
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """One request and what is known of who asks. words: what they say that they like, "" for nothing."""
+
+    state: ServingState
+    person: Person
+    request: RecommendRequest
+    words: str
+    finder: Finder
+    judgement: Judgement | None = None
+    exposure: Exposure = NONE
+
+
+def listed(asked: Asked) -> Recommendations:
+    """The list of the highest rung that knows enough."""
+    lists = (rung(asked) for rung in RUNGS)
+    return next(found for found in lists if found is not None)
+
+
+def liked(asked: Asked) -> Recommendations | None:
+    """By what the log tells that they like ("personal"), else by what this request alone does ("session")."""
+    if not asked.person.likes:
+        return None
+    return list_of(asked.state, asked.person, asked.request, judgement=asked.judgement, exposure=asked.exposure)
+
+
+def words(asked: Asked) -> Recommendations | None:
+    """By their own words; not where the system reads no text."""
+    if not asked.words:
+        return None
+    state, request = asked.state, asked.request
+    person = replace(asked.person, seen=np.empty(0, np.int64)) if request.keep_seen else asked.person
+    search = WordsRequest(asked.words, categories=request.categories, n=request.n)
+    try:
+        found = asked.finder.find(state, person, search, person.query.now)
+    except ConfigError:
+        return None
+    rows = state.items.rows([item.item_id for item, _ in found])
+    line = Line.of(rows, np.array([score for _, score in found]))
+    return recommendations(state, asked.person, line, [Reason("none")] * len(rows), WORDS)
+
+
+def profile(asked: Asked) -> Recommendations | None:
+    """By what people like who share an attribute with them; only words are shared, numbers are not."""
+    system, features = asked.state.system, asked.person.query.user_features
+    if system.profile is None or features is None:
+        return None
+    if not any(column.value is not None and told for column, told in zip(system.user_columns, features, strict=True)):
+        return None
+    return profile_list(asked.state, system.profile, asked.person, asked.request, asked.exposure)
+
+
+def popular(asked: Asked) -> Recommendations | None:
+    """By what everybody likes."""
+    return popular_list(asked.state, asked.person, asked.request, asked.exposure)
+
+
+Rung: TypeAlias = Callable[[Asked], Recommendations | None]
+
+RUNGS: tuple[Rung, ...] = (liked, words, profile, popular)
+"""Highest first; the last one always has a list."""
