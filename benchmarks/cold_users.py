@@ -26,12 +26,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cold_items import PROTOCOLS, encoders_of, interval, prepared
+from cold_items import PROTOCOLS, interval, prepared
 
 from zhiyin.app.cold_users import AFTER, POPULAR, ColdUsersReport, ColdUsersRequest, compare_cold_users
 from zhiyin.app.registry import make_model
 from zhiyin.app.selection import WATCHED
 from zhiyin.cli.show import Bars, console
+from zhiyin.dataset.settings import PreparationSettings
 from zhiyin.evaluation.curves import save_curves
 
 CONDITIONAL, BLEND = "conditional-popularity", "blend"
@@ -113,7 +114,8 @@ def main() -> int:
     options = parser.parse_args()
     models = [name for name in options.models.split(",") if name]
     with tempfile.TemporaryDirectory() as scratch:
-        data = prepared(options.data, options.dataset, encoders_of(models), options.work or Path(scratch))
+        encoders = PreparationSettings().encoders if "content" in models else ()
+        data = prepared(options.data, options.dataset, encoders, options.work or Path(scratch))
     began = time.perf_counter()
     with Bars(console()) as bars:
         report = compare_cold_users(
