@@ -377,7 +377,7 @@ def test_similar_items_of_a_gradient_model_are_alike_and_not_merely_popular(name
     system = films_system()
     model = make_model(name, {"dim": 4})
     assert isinstance(model, NextItemModel)
-    network = model.sized(len(system.items), 0)
+    network = model.sized(len(system.items), [])
     kinds = sorted({film[2][0] for film in FILMS})
     taste = torch.eye(4)[torch.tensor([kinds.index(film[2][0]) for film in FILMS])]
     with torch.no_grad():
