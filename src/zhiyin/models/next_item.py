@@ -58,7 +58,7 @@ class NextItemConfig(NeuralConfig):
     encoders: tuple[str, ...] = ()
     content_dim: int = Field(default=128, ge=1)
     id_dropout: float = Field(default=0.2, ge=0, le=1)
-    modality_dropout: float = Field(default=0.2, ge=0, lt=1)
+    modality_dropout: float = Field(default=0.5, ge=0, lt=1)
 
 
 @dataclass(frozen=True)
