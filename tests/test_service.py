@@ -86,6 +86,21 @@ def test_known_user_gets_unseen_available_items_with_exact_reasons(service: Serv
     assert first.reason.share == pytest.approx(parts[1] / parts.sum())
 
 
+def test_nothing_is_recommended_because_of_what_was_rated_low(stores: MemoryStores) -> None:
+    stores.events.append(
+        Events.build(
+            user_id=["low", "low"],
+            item_id=["alien", "solaris"],
+            event="rating",
+            value=[1.0, 4.0],
+            timestamp=[NOW, NOW + 1],
+        )
+    )
+    served = Service(films_system(), stores, clock=lambda: NOW + 2).recommend(RecommendRequest("low", 5))
+    named = {item.reason.item_id for item in served.items if item.reason.kind == "history"}
+    assert named == {"solaris"}
+
+
 def test_model_without_exact_contributions_claims_no_reason(stores: MemoryStores) -> None:
     served = Service(films_system(additive=False), stores).recommend(RecommendRequest("ann"))
     assert served.rung == "personal"

@@ -5,18 +5,29 @@ import numpy as np
 from zhiyin.app.serving.people import Person
 from zhiyin.app.serving.state import ServingState
 from zhiyin.app.serving.views import number
-from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
+from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector, IntVector
 from zhiyin.core.models import AdditiveModel
 from zhiyin.core.results import Reason
 
 
 def reasons_of(state: ServingState, person: Person, rows: IntVector) -> list[Reason]:
-    """For each item, the event that gave most of its score; none where the model has no exact parts."""
+    """For each item, the presentable event that gave most of its score; none where the model has no exact parts."""
     model = state.model
     if not isinstance(model, AdditiveModel) or not len(rows):
         return [Reason("none")] * len(rows)
     parts = parts_by_item(model, person, rows)
-    return [reason_of(state, person, line, int(np.argmax(line))) for line in parts]
+    shown = presentable(state, person)
+    return [reason_of(state, person, line, int(np.argmax(np.where(shown, line, -np.inf)))) for line in parts]
+
+
+def presentable(state: ServingState, person: Person) -> BoolVector:
+    """(events of the history,) which are a reason to a reader: none that was disliked or rated below the middle.
+
+    A model may well have learned that people who rated an item low go on to another one; to be told so is odd.
+    """
+    history, scale = person.query.history, state.system.rating_scale
+    low = np.zeros(len(history), np.bool_) if scale is None else history.ratings < sum(scale) / 2
+    return (history.weights > 0) & ~low
 
 
 def parts_by_item(model: AdditiveModel, person: Person, rows: IntVector) -> FloatMatrix:
@@ -32,12 +43,12 @@ def parts_by_item(model: AdditiveModel, person: Person, rows: IntVector) -> Floa
 
 
 def reason_of(state: ServingState, person: Person, line: FloatVector, position: int) -> Reason:
-    """The event at `position` of the history as a reason, or none where its part of the score is not positive.
+    """The event at `position` of the history as a reason, or none where it is not presentable or adds nothing.
 
     line: (events of the history,) the parts of one item's score.
     """
     part, positive = float(line[position]), float(line[line > 0].sum())
-    if part <= 0:
+    if part <= 0 or not presentable(state, person)[position]:
         return Reason("none")
     history = person.query.history
     rows = state.items.rows(person.events.item_id)

@@ -17,7 +17,7 @@ from zhiyin.app.serving.lists import (
     recommendations,
 )
 from zhiyin.app.serving.people import Person
-from zhiyin.app.serving.reasons import parts_by_item, reason_of
+from zhiyin.app.serving.reasons import parts_by_item, presentable, reason_of
 from zhiyin.app.serving.state import ServingState
 from zhiyin.app.serving.tastes import favourite_categories
 from zhiyin.core.models import AdditiveModel
@@ -98,8 +98,7 @@ def _because(state: ServingState, person: Person, n: int, shown: set[str]) -> li
     if not len(pool):
         return []
     parts = parts_by_item(model, person, pool)
-    liked = person.query.history.weights > 0
-    strength = np.where(liked, np.maximum(parts, 0).sum(axis=0), 0.0)
+    strength = np.where(presentable(state, person), np.maximum(parts, 0).sum(axis=0), 0.0)
     shelves: list[Shelf] = []
     free = np.ones(len(pool), np.bool_)
     for position in np.argsort(-strength, kind="stable"):
