@@ -1,6 +1,7 @@
 """The page in a real browser, as a person uses it."""
 
 import json
+import re
 import shutil
 import socket
 import threading
@@ -239,6 +240,7 @@ WORDS = "Say what you are in the mood for"
 def look_for(page: Page, words: str, label: str = WORDS) -> None:
     page.get_by_label(label).fill(words)
     page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("[?&]q="))
     expect(page.locator("#found")).to_have_attribute("aria-busy", "false")
 
 

@@ -11,6 +11,7 @@ const NO_EXAMPLES = { like: [], unlike: [], category: [] };
 
 // Null before the first answer to these words.
 let found = null;
+let opened = false;
 let trouble = null;
 let turn = 0;
 const names = new Map();
@@ -126,10 +127,11 @@ export async function loadFound() {
   return true;
 }
 
-/* Another person, or other words: what was found before is no answer. */
+/* Another person, or other words: what was found before is no answer. What was typed while the page came up stays. */
 export function startOver() {
   found = null;
-  $("words-input").value = place().words;
+  if (opened || place().words) $("words-input").value = place().words;
+  opened = true;
 }
 
 async function addExample(button, name, item) {
