@@ -9,26 +9,23 @@ items must come in the same order, with scores equal to 1e-6.
 
 import argparse
 import os
-import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 import numpy as np
 import polars as pl
+from serving import command, served
 
 import zhiyin
 from zhiyin.dataset.settings import PreparationSettings
 
 LENGTH = 10
 TOLERANCE = 1e-6
-STARTING_SECONDS = 60
+STARTING_SECONDS, TIMEOUT_SECONDS = 60, 30
 
 Listed = list[tuple[str, float]]
 """(item_id, score), best first."""
@@ -63,37 +60,6 @@ def by_command(store: str, artifact: Path, users: list[str], work: Path) -> dict
     return found
 
 
-def command(name: str, store: str, artifact: Path, *options: object) -> list[str]:
-    program = Path(sys.executable).with_name("zhiyin")
-    return [str(word) for word in (program, name, "--store", store, "--artifact", artifact, *options)]
-
-
-@contextmanager
-def served(store: str, artifact: Path) -> Iterator[httpx.Client]:
-    """A client of `zhiyin serve`, once that is ready."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with subprocess.Popen(command("serve", store, artifact, "--port", port)) as server:
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-                wait_until_ready(client, server)
-                yield client
-        finally:
-            server.terminate()
-
-
-def wait_until_ready(client: httpx.Client, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + STARTING_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            if client.get("/api/health/ready").status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)
-    raise SystemExit("zhiyin serve did not become ready")
-
-
 def by_request(client: httpx.Client, user: str) -> Listed:
     answer = client.get(f"/api/recommend/{quote(user, safe='')}", params={"n": LENGTH}).raise_for_status().json()
     return [(line["item"]["item_id"], line["score"]) for line in answer["items"]]
@@ -120,7 +86,7 @@ def compare(store: str, artifact: Path, data: Path, sample: int, work: Path) -> 
     asked = np.random.default_rng(0).choice(users, min(sample, len(users)), replace=False).tolist()
     differing, distance = [], 0.0
     started = time.perf_counter()
-    with served(store, artifact) as client:
+    with served(store, artifact, starting=STARTING_SECONDS, timeout=TIMEOUT_SECONDS) as (client, _):
         for user in asked:
             single = by_request(client, user)
             if not agree(batch[user], single):

@@ -11,18 +11,15 @@ for until it holds the item. Timed from sending the item to the answer that hold
 import argparse
 import os
 import re
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import httpx
 import numpy as np
+from serving import served
 
 import zhiyin
 from zhiyin.app.loading import CATALOG, VECTORS, catalog_to_json
@@ -45,7 +42,7 @@ NOW = 1_760_000_000_000
 
 BOUND_SECONDS = 1.0
 GIVE_UP_SECONDS = 30.0
-STARTING_SECONDS = 300.0
+STARTING_SECONDS, TIMEOUT_SECONDS = 300.0, 60.0
 
 SETTINGS = {
     "content": {},
@@ -132,34 +129,6 @@ def train(store: str, out: Path, name: str, encoder: str) -> None:
     publish(out, components, parameters, {CATALOG: catalog_to_json(data.catalog)}, description)
 
 
-@contextmanager
-def served(store: str, artifact: Path) -> Iterator[tuple[httpx.Client, int]]:
-    """A client of `zhiyin serve`, once that is ready, and the number of its process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = Path(sys.executable).with_name("zhiyin")
-    words = [str(word) for word in (program, "serve", "--store", store, "--artifact", artifact, "--port", port)]
-    with subprocess.Popen(words) as server:
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-                wait_until_ready(client, server)
-                yield client, server.pid
-        finally:
-            server.terminate()
-
-
-def wait_until_ready(client: httpx.Client, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + STARTING_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            if client.get("/api/health/ready").status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)
-    raise SystemExit("zhiyin serve did not become ready")
-
-
 def seconds_to_appear(client: httpx.Client, item: Item, user: str) -> float:
     """Infinite where the user's list does not come to hold it."""
     started = time.perf_counter()
@@ -213,7 +182,10 @@ def main() -> None:
             seconds = time.perf_counter() - started
             print(f"{name}: {arguments.items} items of {arguments.encoder}, trained in {seconds:.0f} s", flush=True)
             users = np.random.default_rng(2).permutation(len(niches_of(niches)))[: arguments.new]
-            with served(store, work / name / "system") as (client, process):
+            with served(store, work / name / "system", starting=STARTING_SECONDS, timeout=TIMEOUT_SECONDS) as (
+                client,
+                process,
+            ):
                 waits = [
                     seconds_to_appear(client, texts.item(f"new-{user}", int(user)), f"user-{user}") for user in users
                 ]

@@ -14,7 +14,7 @@ from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.dataset import Dataset, Query, Split
 from zhiyin.core.errors import InputError
 from zhiyin.core.models import Candidates, FitReport, Model, Progress, Run, Silent, gather
-from zhiyin.dataset.splits import cold_items, hold_out_items, time_split
+from zhiyin.dataset.splits import cold_items, hold_out_items, some_items, time_split
 from zhiyin.evaluation.intervals import Interval, PairedTest, bootstrap_intervals, paired_test
 from zhiyin.evaluation.ranking import View, evaluate_views, mean_defined
 from zhiyin.models.stored import ModelConfig, StoredModel
@@ -193,8 +193,7 @@ def cold_parts(data: Dataset, protocol: str, seed: int) -> tuple[ColdPart, ColdP
 def _part(data: Dataset, protocol: str, seed: int, later: IntVector) -> ColdPart:
     split = time_split(data, CUT)
     if protocol == "random":
-        met = np.unique(data.histories.items)
-        split = hold_out_items(split, met[np.random.default_rng(seed).random(len(met)) < HELD_OUT])
+        split = hold_out_items(split, some_items(data.histories, HELD_OUT, seed))
     elif protocol != "first-appearance":
         raise InputError(f"unknown protocol {protocol!r}; choose first-appearance or random")
     cold = np.setdiff1d(cold_items(split), later)

@@ -15,7 +15,14 @@ from zhiyin.app.registry import MODELS, make_model, names
 from zhiyin.core.dataset import Dataset, Split
 from zhiyin.core.errors import InputError
 from zhiyin.core.models import Model, Progress, RatingModel, Run, Silent, TunableModel
-from zhiyin.dataset.splits import cold_items, hold_out_items, leave_one_out_split, time_split, user_holdout_split
+from zhiyin.dataset.splits import (
+    cold_items,
+    hold_out_items,
+    leave_one_out_split,
+    some_items,
+    time_split,
+    user_holdout_split,
+)
 from zhiyin.evaluation.intervals import Interval, bootstrap_intervals
 from zhiyin.evaluation.ranking import RankingResult, evaluate_ranking
 from zhiyin.evaluation.rating import evaluate_ratings
@@ -151,8 +158,7 @@ def weighing_split(data: Dataset, seed: int) -> Split | None:
             return None
     if np.isin(np.concatenate(split.holdout.targets), cold_items(split)).sum() >= NEW_ANSWERS:
         return split
-    met = np.unique(split.train.histories.items)
-    return hold_out_items(split, met[np.random.default_rng(seed).random(len(met)) < HELD_OUT])
+    return hold_out_items(split, some_items(split.train.histories, HELD_OUT, seed))
 
 
 def best_trial(name: str, split: Split, selection: Selection) -> Trial:

@@ -23,7 +23,7 @@ from zhiyin.app.serving.recording import (
 from zhiyin.app.serving.shelves import Shelf, Shelves, shelves_of
 from zhiyin.app.serving.similar import similar_to
 from zhiyin.app.serving.state import ServingSlot, ServingState
-from zhiyin.app.serving.tastes import Language, edited, liking_of, stated_words, taste_of
+from zhiyin.app.serving.tastes import Language, edited, liking_of, taste_of
 from zhiyin.app.serving.views import HistoryEntry, ItemView, number
 from zhiyin.app.system import System
 from zhiyin.app.words import WordsRequest
@@ -106,8 +106,7 @@ class Service:
 
         Its rung tells where it comes from: what the log tells that they like ("personal"), else what this request does
         ("session"), else their own words ("words"), else what people like who share their attributes ("profile"), else
-        what everybody likes ("popular"). Raises `InputError` for an id that
-        cannot be one and for `n` below 1.
+        what everybody likes ("popular"). Raises `InputError` for an id that cannot be one and for `n` below 1.
         """
         state = self._current()
         person = person_of(request.user_id, state, self._stores, self.clock(), request.items)
@@ -266,7 +265,7 @@ class Service:
             state,
             person,
             request,
-            stated_words(person, self._stores.tastes),
+            self._stores.tastes,
             self._finder,
             self._judgement(state, person),
             self._exposure(person),

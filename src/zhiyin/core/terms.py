@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 KANA = "\u3040-\u30ff"
@@ -13,18 +13,25 @@ UNSPACED = KANA + HAN
 RUNS = re.compile(rf"(?P<unspaced>[{UNSPACED}]+)|[^\W_{UNSPACED}]+")
 
 
-def counted(documents: Sequence[str | None], *, singles: bool) -> tuple[dict[str, int], list[int], list[int]]:
-    """Columns of terms in the order of first mention, and the `terms` of each document as columns and row starts.
+def counted(
+    documents: Sequence[str | None], *, singles: bool, vocabulary: Mapping[str, int] | None = None
+) -> tuple[dict[str, int], list[int], list[int]]:
+    """Columns of terms, and the `terms` of each document as columns and row starts.
 
-    A term that occurs again stands there again.
+    A term that occurs again stands there again. vocabulary: the columns of those that count; None counts all, in the
+    order of first mention.
     """
-    vocabulary: dict[str, int] = {}
+    known = dict(vocabulary or {})
     columns: list[int] = []
     starts = [0]
     for document in documents:
-        columns += [vocabulary.setdefault(term, len(vocabulary)) for term in terms(document or "", singles=singles)]
+        found = terms(document or "", singles=singles)
+        if vocabulary is None:
+            for term in found:
+                known.setdefault(term, len(known))
+        columns += [known[term] for term in found if term in known]
         starts.append(len(columns))
-    return vocabulary, columns, starts
+    return known, columns, starts
 
 
 def terms(text: str, *, singles: bool) -> list[str]:

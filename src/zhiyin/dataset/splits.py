@@ -10,7 +10,7 @@ from zhiyin.core.arrays import BoolVector, IntVector
 from zhiyin.core.dataset import Dataset, Holdout, Query, Split
 from zhiyin.core.errors import InputError
 from zhiyin.core.events import MISSING_TIME
-from zhiyin.core.histories import History
+from zhiyin.core.histories import Histories, History
 
 
 def time_split(data: Dataset, start: float, end: float = 1.0, keep_seen: bool = False) -> Split:
@@ -126,6 +126,12 @@ def cold_items(split: Split) -> IntVector:
         told |= np.abs(vectors).sum(axis=1) > 0
     named = np.bincount(train.histories.items, minlength=len(train.items)) > 0
     return np.flatnonzero(told & ~named).astype(np.int64)
+
+
+def some_items(histories: Histories, share: float, seed: int) -> IntVector:
+    """Rows of a random `share` of the items that events name."""
+    named = np.unique(histories.items)
+    return named[np.random.default_rng(seed).random(len(named)) < share]
 
 
 def hold_out_items(split: Split, items: IntVector) -> Split:

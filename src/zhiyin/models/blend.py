@@ -1,6 +1,6 @@
 """Several models as one: their standings added up, with other weights for items that training has not met."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -77,26 +77,28 @@ class Blend:
         return FitReport(settled=settled)
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
-        known, factors = self._fitted()
+        known, _ = self._fitted()
         scores = np.tile(self._weighing.level * ~known, (len(queries), 1))
-        for part, factor in zip(self.parts.values(), factors.T, strict=True):
-            scores += factor * self._standings(part, queries)
+        for _, added in self._added(queries):
+            scores += added
         return gather(scores, candidates)
 
     def contributions(self, query: Query, items: IntVector) -> Contributions:
         """parts: what the standing of an item by one model adds to its score, in the proportions in which events speak
         for it there; of a model that cannot be told event by event it is in the base.
         """
-        _, factors = self._fitted()
+        known, _ = self._fitted()
+        scores = self._weighing.level * ~known[items]
         parts = np.zeros((len(items), len(query.history)))
-        for part, factor in zip(self.parts.values(), factors[items].T, strict=True):
+        for part, whole in self._added([query]):
+            added = whole[0, items]
+            scores = scores + added
             if isinstance(part, AdditiveModel):
-                added = factor * self._standings(part, [query])[0, items]
                 rows = np.flatnonzero(added)
                 told = np.maximum(part.contributions(query, items[rows]).parts, 0.0)
                 total = told.sum(axis=1, keepdims=True)
                 parts[rows] += added[rows, None] * np.divide(told, total, out=np.zeros_like(told), where=total > 0)
-        return Contributions(self.score([query], items)[0] - parts.sum(axis=1), parts)
+        return Contributions(scores - parts.sum(axis=1), parts)
 
     def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> "Blend":
         """Raises `ConfigError` where no part can go on with new items; those that cannot say nothing of them."""
@@ -152,13 +154,15 @@ class Blend:
         self._known = known
         self._factors = self._weighing.weights[(~known).astype(np.int64)]
 
-    def _standings(self, part: Model, queries: Sequence[Query]) -> FloatMatrix:
-        """(queries, items), below all others of items that the part knows nothing of."""
-        known, _ = self._fitted()
-        scores = part.score(queries)
-        lowest = scores.min(initial=0.0)
-        silent = np.full((len(queries), len(known) - scores.shape[1]), lowest)
-        return standings(np.concatenate([scores, silent], axis=1), known)
+    def _added(self, queries: Sequence[Query]) -> Iterator[tuple[Model, FloatMatrix]]:
+        """Each part that weighs anything, and what its standings add to the scores (queries, items)."""
+        known, factors = self._fitted()
+        for part, factor in zip(self.parts.values(), factors.T, strict=True):
+            if factor.any():
+                scores = part.score(queries)
+                # What the part knows nothing of stands below all others.
+                silent = np.full((len(queries), len(known) - scores.shape[1]), scores.min(initial=0.0))
+                yield part, factor * standings(np.concatenate([scores, silent], axis=1), known)
 
     def _fitted(self) -> tuple[BoolVector, FloatMatrix]:
         """(n_items,) which items training met, and (n_items, parts) what standings by the parts count."""

@@ -21,7 +21,7 @@ from zhiyin.core.arrays import FloatMatrix, IntVector
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.models import Candidates, FitReport, Run, gather
 from zhiyin.core.results import Contributions
-from zhiyin.models.inputs import Sparse, decay, evidence, query_rows, training_rows
+from zhiyin.models.inputs import Sparse, evidence, faded_likes, query_rows, training_rows
 from zhiyin.models.stored import ModelConfig, StoredModel
 
 ROWS_AT_ONCE = 512
@@ -50,9 +50,7 @@ class ConditionalPopularity(StoredModel):
     config: Config
 
     def fit(self, data: Dataset, run: Run) -> FitReport:
-        events, n_items = data.histories, len(data.items)
-        weights = np.maximum(events.weights.astype(np.float64), 0.0)
-        weights *= decay(events.timestamps, data.now, self.config.half_life_days)
+        n_items = len(data.items)
         users = training_rows(data)
         liked, prior = np.asarray(users.sum(axis=0)).ravel(), self.config.prior
         shares = liked / max(1, users.shape[0])
@@ -66,7 +64,7 @@ class ConditionalPopularity(StoredModel):
         lifts: Any = sparse.vstack(blocks, format="csr")
         self.load_parameters(
             {
-                "base": np.log1p(np.bincount(events.items, weights, n_items)),
+                "base": np.log1p(faded_likes(data, self.config.half_life_days)),
                 "indptr": lifts.indptr.astype(np.int64),
                 "indices": lifts.indices.astype(np.int64),
                 "data": lifts.data.astype(np.float64),

@@ -33,6 +33,14 @@ def decay(timestamps: IntVector, now: int | None, half_life_days: float | None) 
     return factors
 
 
+def faded_likes(data: Dataset, half_life_days: float | None) -> FloatVector:
+    """(items,) summed positive weights of an item's events, halved for each half life before the last known event."""
+    events = data.histories
+    weights = np.maximum(events.weights.astype(np.float64), 0.0)
+    weights *= decay(events.timestamps, data.now, half_life_days)
+    return np.asarray(np.bincount(events.items, weights, len(data.items)), np.float64)
+
+
 def evidence(
     history: History, n_items: int, *, binary: bool = True, half_life_days: float | None = None
 ) -> tuple[IntVector, FloatVector]:

@@ -220,14 +220,13 @@ class NextItemModel(NeuralModel[L]):
 
     def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> Self:
         """Raises `ConfigError` of a model that was trained without content, too."""
-        if self.network.content is None:
-            raise ConfigError(f"{self.name}: trained without content; set `encoders` and train again")
+        reading = self._reading()
         other = copy(self)
         if not len(catalog):
             return other
         vectors = vectors_of(content, self.config.encoders, self.name)
         with torch.no_grad():
-            told = self.network.content.of(vectors)
+            told = reading.of(vectors)
             arrived = self._alone(told).items()
             other._reader = self._longer_reader(len(told))
             other.evidence = _joined(self.evidence[: self.reader.n_items], arrived.evidence)
@@ -241,16 +240,20 @@ class NextItemModel(NeuralModel[L]):
 
         Raises `ConfigError` of a model that was trained without content.
         """
-        network = self.network
-        if network.content is None:
-            raise ConfigError(f"{self.name}: trained without content; set `encoders` and train again")
+        reading = self._reading()
         with torch.no_grad():
             arrived = self._alone(self._arrived).content
-            shares = torch.cat([network.content.shares(), cast(ContentReading, arrived).shares()])
+            shares = torch.cat([reading.shares(), cast(ContentReading, arrived).shares()])
         return cast(FloatMatrix, shares.numpy())
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         return gather(self.query_vectors(queries) @ self.item_vectors().T, candidates)
+
+    def _reading(self) -> ContentReading:
+        """Raises `ConfigError` of a model that was trained without content."""
+        if self.network.content is None:
+            raise ConfigError(f"{self.name}: trained without content; set `encoders` and train again")
+        return self.network.content
 
     def _alone(self, told: Tensor) -> L:
         """The network over nothing but items of the narrowed content `told` (n, encoders * content_dim)."""

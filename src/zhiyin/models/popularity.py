@@ -11,7 +11,7 @@ from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.models import Candidates, FitReport, Run, gather
 from zhiyin.core.results import Contributions
-from zhiyin.models.inputs import decay
+from zhiyin.models.inputs import faded_likes
 from zhiyin.models.stored import ModelConfig, StoredModel
 
 
@@ -35,10 +35,7 @@ class Popularity(StoredModel):
     config: Config
 
     def fit(self, data: Dataset, run: Run) -> FitReport:
-        events = data.histories
-        weights = np.maximum(events.weights.astype(np.float64), 0.0)
-        weights *= decay(events.timestamps, data.now, self.config.half_life_days)
-        self.load_parameters({"popularity": np.bincount(events.items, weights, len(data.items))})
+        self.load_parameters({"popularity": faded_likes(data, self.config.half_life_days)})
         return FitReport()
 
     def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> "Popularity":

@@ -17,7 +17,7 @@ from pydantic import Field
 from zhiyin.core.arrays import FloatMatrix
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.models import Candidates, FitReport, Run, gather
-from zhiyin.models.inputs import decay, training_rows
+from zhiyin.models.inputs import faded_likes, training_rows
 from zhiyin.models.stored import ModelConfig, StoredModel
 
 
@@ -37,9 +37,7 @@ class Profile(StoredModel):
     config: Config
 
     def fit(self, data: Dataset, run: Run) -> FitReport:
-        events, features, prior = data.histories, data.user_features, self.config.prior
-        weights = np.maximum(events.weights.astype(np.float64), 0.0)
-        weights *= decay(events.timestamps, data.now, self.config.half_life_days)
+        features, prior = data.user_features, self.config.prior
         words = np.zeros(features.matrix.shape[1], np.bool_)
         words[[place for place, column in enumerate(features.columns) if column.value is not None]] = True
         having = features.matrix.astype(np.float64) * words
@@ -50,7 +48,7 @@ class Profile(StoredModel):
         lifts = np.log((both + prior * known) / ((own + prior) * known))
         self.load_parameters(
             {
-                "base": np.log1p(np.bincount(events.items, weights, len(data.items))),
+                "base": np.log1p(faded_likes(data, self.config.half_life_days)),
                 "lifts": np.where(shares > 0, lifts, 0.0),
                 "words": words.astype(np.uint8),
             }

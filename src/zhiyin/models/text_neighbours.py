@@ -1,6 +1,6 @@
 """Items whose words are those of what the user liked: content neighbours without a language model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.errors import InputError
 from zhiyin.core.models import FitReport, Run
-from zhiyin.core.terms import terms
+from zhiyin.core.terms import counted
 from zhiyin.models.inputs import Sparse
 from zhiyin.models.nearness import NearnessConfig, NearnessModel
 from zhiyin.models.neighbours import norms
@@ -40,11 +40,9 @@ class TextNeighbours(NearnessModel):
 
     def fit(self, data: Dataset, run: Run) -> FitReport:
         """Reads every item of the catalogue, with events or without. Raises `InputError` where none has any text."""
-        documents = _documents(data.catalog)
-        vocabulary = list(dict.fromkeys(term for document in documents for term in document))
+        vocabulary, counts = _counts(data.catalog)
         if not vocabulary:
             raise InputError(f"model {self.name!r} finds no text in the catalogue: add titles or leave the model out")
-        counts = _counts(documents, vocabulary)
         share = np.bincount(counts.indices, minlength=len(vocabulary)) / counts.shape[0]
         rarity = np.log(self.config.smooth + 1.0 / share)
         self._take(vocabulary, rarity, _weighed(counts, rarity))
@@ -54,7 +52,7 @@ class TextNeighbours(NearnessModel):
         """Words that no item had at training say nothing."""
         parameters = self.parameters()
         vocabulary, rarity = _unpacked(parameters["terms"]), parameters["rarity"]
-        arrived = _weighed(_counts(_documents(catalog), vocabulary), rarity)
+        arrived = _weighed(_counts(catalog, vocabulary)[1], rarity)
         other = type(self)(self.config)
         other._take(vocabulary, rarity, sparse.vstack([self._rows, arrived], format="csr"))
         return other
@@ -68,7 +66,7 @@ class TextNeighbours(NearnessModel):
         near: FloatMatrix = (self._rows[sources] @ across).toarray()
         return near
 
-    def _take(self, vocabulary: Sequence[str], rarity: FloatVector, rows: Sparse) -> None:
+    def _take(self, vocabulary: Iterable[str], rarity: FloatVector, rows: Sparse) -> None:
         self.load_parameters(
             {
                 "terms": np.frombuffer("\n".join(vocabulary).encode(), np.uint8),
@@ -85,19 +83,12 @@ class TextNeighbours(NearnessModel):
         self._terms: Sparse = self._rows.T.tocsr()
 
 
-def _documents(catalog: Catalog) -> list[list[str]]:
-    return [terms(text or "", singles=True) for text in catalog.texts()]
-
-
-def _counts(documents: Sequence[Sequence[str]], vocabulary: Sequence[str]) -> Sparse:
-    """(documents, terms) how often each document has each term of `vocabulary`."""
-    column = {term: place for place, term in enumerate(vocabulary)}
-    columns = [[column[term] for term in document if term in column] for document in documents]
-    indptr = np.cumsum([0, *map(len, columns)])
-    flat = np.array([place for each in columns for place in each], np.int64)
-    counts: Any = sparse.csr_matrix((np.ones(len(flat)), flat, indptr), (len(documents), len(vocabulary)))
+def _counts(catalog: Catalog, vocabulary: Mapping[str, int] | None = None) -> tuple[dict[str, int], Sparse]:
+    """Columns of terms, and (items, terms) how often each item has each; of those in `vocabulary`, if there is one."""
+    known, columns, starts = counted(catalog.texts(), singles=True, vocabulary=vocabulary)
+    counts: Any = sparse.csr_matrix((np.ones(len(columns)), columns, starts), (len(catalog), len(known)))
     counts.sum_duplicates()
-    return counts
+    return known, counts
 
 
 def _weighed(counts: Sparse, rarity: FloatVector) -> Sparse:
@@ -109,5 +100,5 @@ def _weighed(counts: Sparse, rarity: FloatVector) -> Sparse:
     return weighed
 
 
-def _unpacked(packed: NDArray[np.uint8]) -> list[str]:
-    return packed.tobytes().decode().split("\n")
+def _unpacked(packed: NDArray[np.uint8]) -> dict[str, int]:
+    return {term: column for column, term in enumerate(packed.tobytes().decode().split("\n"))}

@@ -2,11 +2,9 @@
 
 import threading
 
-from zhiyin.app.registry import make_encoder
 from zhiyin.app.serving.people import Person
 from zhiyin.app.serving.state import ServingState
 from zhiyin.app.serving.views import ItemView
-from zhiyin.app.system import System
 from zhiyin.app.words import Words, WordsRequest
 from zhiyin.core.errors import ConfigError
 from zhiyin.core.models import Encoder
@@ -47,18 +45,18 @@ class Finder:
             if latest is not None and latest[0].system is state.system:
                 words = latest[1].over(state.catalog)
             else:
-                words = Words(state.catalog, _text_encoder(state.system))
+                words = Words(state.catalog, _text_encoder(state))
             self._latest = state, words
             return words
 
 
-def _text_encoder(system: System) -> Encoder:
+def _text_encoder(state: ServingState) -> Encoder:
     """The first encoder of text that the system was trained with."""
-    for name in system.settings.encoders:
-        encoder = make_encoder(name)
+    for name in state.system.settings.encoders:
+        encoder = state.reader.encoder(name)
         if "text" in encoder.modalities:
             return encoder
     raise ConfigError(
-        f"system {system.manifest.manifest_id} was trained without an encoder of text and cannot search by words; "
-        'set encoders = ["use-multilingual"] under [preparation] and train again'
+        f"system {state.system.manifest.manifest_id} was trained without an encoder of text and cannot search by "
+        'words; set encoders = ["use-multilingual"] under [preparation] and train again'
     )

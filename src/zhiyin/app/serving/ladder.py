@@ -19,19 +19,21 @@ from zhiyin.app.serving.lists import (
 )
 from zhiyin.app.serving.people import Person
 from zhiyin.app.serving.state import ServingState
+from zhiyin.app.serving.tastes import stated_words
 from zhiyin.app.words import WordsRequest
 from zhiyin.core.errors import ConfigError
 from zhiyin.core.results import Reason, Recommendations
+from zhiyin.core.stores import TasteStore
 
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """One request and what is known of who asks. words: what they say that they like, "" for nothing."""
+    """One request and what is known of who asks. tastes: where what they say that they like is kept."""
 
     state: ServingState
     person: Person
     request: RecommendRequest
-    words: str
+    tastes: TasteStore
     finder: Finder
     judgement: Judgement | None = None
     exposure: Exposure = NONE
@@ -52,11 +54,12 @@ def liked(asked: Asked) -> Recommendations | None:
 
 def words(asked: Asked) -> Recommendations | None:
     """By their own words; not where the system reads no text."""
-    if not asked.words:
+    said = stated_words(asked.person, asked.tastes)
+    if not said:
         return None
     state, request = asked.state, asked.request
     person = replace(asked.person, seen=np.empty(0, np.int64)) if request.keep_seen else asked.person
-    search = WordsRequest(asked.words, categories=request.categories, n=request.n)
+    search = WordsRequest(said, categories=request.categories, n=request.n)
     try:
         found = asked.finder.find(state, person, search, person.query.now)
     except ConfigError:

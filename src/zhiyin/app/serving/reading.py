@@ -31,7 +31,7 @@ Read: TypeAlias = tuple[str | None, ...]
 
 
 class Reader:
-    """The encoders of one system, made when they are first needed. For one thread at a time.
+    """The encoders of one system, made when they are first needed; vectors are for one thread at a time.
 
     What they said is kept in memory and, where there is a folder that can be written, found there after a restart.
     encoded: how many contents were asked for that were not in memory.
@@ -53,12 +53,12 @@ class Reader:
     def names(self) -> tuple[str, ...]:
         """The encoders that found something to read at training."""
         return tuple(
-            name for name in self._system.settings.encoders if _finds(self._encoder(name), self._system.catalog)
+            name for name in self._system.settings.encoders if _finds(self.encoder(name), self._system.catalog)
         )
 
     def vectors(self, name: str, contents: Sequence[Content]) -> FloatMatrix:
         """(n, dim) of the encoder `name`."""
-        encoder, said = self._encoder(name), self._said.setdefault(name, {})
+        encoder, said = self.encoder(name), self._said.setdefault(name, {})
         keys = [tuple(getattr(content, modality) for modality in sorted(encoder.modalities)) for content in contents]
         fresh = {key: content for key, content in zip(keys, contents, strict=True) if key not in said}
         if fresh:
@@ -66,7 +66,8 @@ class Reader:
             said.update(zip(fresh, self._encoded(encoder, list(fresh.values())), strict=True))
         return np.stack([said[key] for key in keys])
 
-    def _encoder(self, name: str) -> Encoder:
+    def encoder(self, name: str) -> Encoder:
+        """Made when it is first asked for, and the same from then on."""
         if name not in self._made:
             self._made[name] = make_encoder(name)
         return self._made[name]

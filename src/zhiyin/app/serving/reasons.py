@@ -17,6 +17,8 @@ def reasons_of(state: ServingState, person: Person, rows: IntVector) -> list[Rea
         return [Reason("none")] * len(rows)
     parts = parts_by_item(model, person, rows)
     shown = presentable(state, person)
+    if not shown.any():
+        return [Reason("none")] * len(rows)
     return [reason_of(state, person, line, int(np.argmax(np.where(shown, line, -np.inf)))) for line in parts]
 
 
@@ -43,12 +45,12 @@ def parts_by_item(model: AdditiveModel, person: Person, rows: IntVector) -> Floa
 
 
 def reason_of(state: ServingState, person: Person, line: FloatVector, position: int) -> Reason:
-    """The event at `position` of the history as a reason, or none where it is not presentable or adds nothing.
+    """The presentable event at `position` of the history as a reason, or none where its part is not positive.
 
     line: (events of the history,) the parts of one item's score.
     """
     part, positive = float(line[position]), float(line[line > 0].sum())
-    if part <= 0 or not presentable(state, person)[position]:
+    if part <= 0:
         return Reason("none")
     history = person.query.history
     rows = state.items.rows(person.events.item_id)
