@@ -31,7 +31,13 @@ def stores() -> MemoryStores:
 
 
 @pytest.fixture
-def address(stores: MemoryStores) -> Iterator[str]:
+def service(stores: MemoryStores) -> Service:
+    system = replace(films_system(), settings=PreparationSettings(encoders=("hashed-ngrams",)))
+    return Service(system, stores)
+
+
+@pytest.fixture
+def address(service: Service) -> Iterator[str]:
     """The application on a free port of the loopback."""
     started = threading.Event()
 
@@ -42,8 +48,7 @@ def address(stores: MemoryStores) -> Iterator[str]:
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        system = replace(films_system(), settings=PreparationSettings(encoders=("hashed-ngrams",)))
-        server = Server(uvicorn.Config(create_app(Service(system, stores)), log_level="warning", ws="none"))
+        server = Server(uvicorn.Config(create_app(service), log_level="warning", ws="none"))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         assert started.wait(30)
@@ -94,6 +99,12 @@ def keep(page: Page) -> Callable[[str], None]:
         page.screenshot(path=PICTURES / f"page-{name}.png", full_page=True)
 
     return picture
+
+
+def wait_held(page: Page, held: list[Route], number: int) -> None:
+    """A request is told of before its handler is called: until `number` are held, lets the browser speak."""
+    while len(held) < number:
+        page.evaluate("null")
 
 
 def titles(page: Page, kind: str) -> list[str]:
@@ -195,6 +206,7 @@ def test_nobody_is_said_to_be_missing_before_the_answer_is_there(page: Page, add
     page.goto(address)
     expect(page.locator("#users")).to_have_text("One moment…")
     expect(page.locator(".pick").first).to_be_visible()
+    wait_held(page, held, 1)
     (first,) = held
     first.continue_()
     expect(page.get_by_role("button", name="ann")).to_be_visible()
@@ -351,6 +363,7 @@ def test_only_the_answer_to_the_last_words_is_shown_and_waiting_is_told(page: Pa
     page.get_by_label(WORDS).fill("Stalker")
     with page.expect_request("**/api/v1/find"):
         page.keyboard.press("Enter")
+    wait_held(page, held, 2)
     first, last = held
     last.continue_()
     expect(page.locator(".shelf-words h3").first).to_have_text("Stalker")
@@ -387,10 +400,10 @@ def test_words_that_find_nothing_are_told(page: Page, address: str) -> None:
 
 
 def test_what_others_wrote_is_text_and_marked_where_a_model_wrote_it(
-    page: Page, address: str, stores: MemoryStores
+    page: Page, address: str, service: Service
 ) -> None:
     hostile = '<img src=x onerror="document.title=1"><b>Moon</b>'
-    stores.catalog.upsert(
+    service.add_items(
         Catalog.build(
             item_id=["moon", "up"],
             title=[hostile, "Up"],
