@@ -116,7 +116,7 @@ def test_a_catalogue_is_encoded_once_however_many_ask_at_once(
     once = len(catalogues)
     service.find(WordsRequest("Stalker"))
     assert all(answer == answers[0] for answer in answers)
-    assert (once, len(catalogues)) == (2, 2), "the whole text and the text without the title"
+    assert (once, len(catalogues)) == (3, 3), "categories, whole texts and texts without the title"
 
 
 def test_a_system_without_an_encoder_says_what_to_do(stores: MemoryStores) -> None:
