@@ -27,7 +27,6 @@ schema = schemathesis.openapi.from_asgi(
 @settings(
     max_examples=50,
     derandomize=True,
-    deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

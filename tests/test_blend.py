@@ -15,10 +15,11 @@ from zhiyin.app.selection import Selection, weighing_split
 from zhiyin.core.dataset import Dataset, Split
 from zhiyin.core.errors import ArtifactError, ConfigError
 from zhiyin.core.events import MISSING_TIME
-from zhiyin.core.models import InductiveModel, Run
-from zhiyin.dataset.splits import cold_items
+from zhiyin.core.histories import Histories
+from zhiyin.core.models import InductiveModel, Run, TunableModel
+from zhiyin.dataset.splits import cold_items, last_share_split
 from zhiyin.models.standing import standings
-from zhiyin.models.weighing import Asked, weighed
+from zhiyin.models.weighing import Asked, new_share, weighed
 from zhiyin.testing.model_conformance import CHECKS, Case, check_finds_the_pattern
 from zhiyin.testing.synthetic import planted_groups
 
@@ -53,7 +54,7 @@ def asked(*models: float, cold: tuple[float, ...] = (), n: int = 300) -> Asked:
 
 
 def test_better_model_weighs_more_and_a_useless_one_nothing() -> None:
-    found = weighed(asked(2.5, 1.5, 0.0), np.ones(3, np.bool_)).weights
+    found = weighed(asked(2.5, 1.5, 0.0), np.ones(3, np.bool_), 0.1).weights
     np.testing.assert_allclose(found.sum(axis=1), 1)
     for good, fair, useless in found:
         assert good > fair > 0
@@ -61,30 +62,36 @@ def test_better_model_weighs_more_and_a_useless_one_nothing() -> None:
 
 
 def test_new_items_are_weighed_by_those_that_know_them() -> None:
-    known, new = weighed(asked(2.5, 0.0, cold=(0.0, 2.5)), np.ones(2, np.bool_)).weights
+    known, new = weighed(asked(2.5, 0.0, cold=(0.0, 2.5)), np.ones(2, np.bool_), 0.1).weights
     np.testing.assert_array_equal(known, [1, 0])
     np.testing.assert_array_equal(new, [0, 1])
-    _, silent = weighed(asked(2.5, 2.5), np.array([True, False])).weights
+    _, silent = weighed(asked(2.5, 2.5), np.array([True, False]), 0.1).weights
     np.testing.assert_array_equal(silent, [1, 0])
 
 
-@pytest.mark.parametrize("exposure", [0.5, 1.0, 2.0])
-def test_new_items_have_the_share_of_places_that_they_have_of_answers(exposure: float) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3])
+def test_new_items_have_the_share_of_places_that_is_due_to_them(share: float) -> None:
     people = asked(2.0, 1.0)
-    found = weighed(people, np.ones(2, np.bool_), exposure)
+    found = weighed(people, np.ones(2, np.bool_), share)
     kind = people.new.astype(int)
     scores = np.einsum("mui,im->ui", people.standings, found.weights.T[:, kind].T) + found.level * people.new
     places = np.argsort(-scores, axis=1)[:, :10]
-    share = people.answers[:, people.new].sum() / people.answers.sum()
-    assert people.new[places].mean() == pytest.approx(exposure * share, abs=0.03)
+    assert people.new[places].mean() == pytest.approx(share, abs=0.005)
 
 
-def test_answers_of_one_kind_leave_the_other_alike() -> None:
+def test_a_kind_that_nobody_went_on_to_is_weighed_alike() -> None:
     people = asked(2.0, 1.0)
     known = replace(people, answers=people.answers & ~people.new)
-    found = weighed(known, np.ones(2, np.bool_))
-    np.testing.assert_array_equal(found.weights[1], 0.5)
-    assert found.level == 0
+    np.testing.assert_array_equal(weighed(known, np.ones(2, np.bool_), 0.1).weights[1], 0.5)
+
+
+def test_what_is_due_to_new_items_is_what_late_events_went_to_them() -> None:
+    items = np.array([0, 0, 1, 1, 0, 1, 0, 1, 0, 2, 2, 0, 3, 1], np.int64)
+    days = np.append(np.arange(13), 12)
+    weights = np.append(np.ones(13), -1.0)
+    histories = Histories(np.array([0, 9, 14]), items, weights, np.full(14, np.nan), days)
+    assert new_share(histories) == pytest.approx(1 / 3)
+    assert new_share(replace(histories, timestamps=np.full(14, MISSING_TIME))) is None
 
 
 @given(hnp.arrays(np.float64, 12, elements=st.integers(-50, 50)), st.integers(1, 11))
@@ -139,6 +146,17 @@ def test_parts_weigh_alike_where_nothing_is_held_out() -> None:
     np.testing.assert_allclose(model.score(queries), expected)
 
 
+def test_parts_searched_are_settled_on_what_is_held_out() -> None:
+    data = planted_groups().data
+    settled = blend(searched=("content",)).fit(data, RUN).settled["parts"]["content"]
+    content = make_model("content")
+    assert isinstance(content, TunableModel)
+    alternatives = [make_model("content", each).config for each in content.search]
+    assert make_model("content", settled).config in alternatives
+    given = blend(parts={**SMALL, "content": {"last": 7}}).fit(data, RUN).settled["parts"]["content"]
+    assert given["last"] == 7
+
+
 def test_part_that_knows_no_new_items_is_silent_about_them() -> None:
     data = planted_groups().data
     model = make_model("blend", {"parts": {"ease": {}, "content": {}}})
@@ -172,6 +190,16 @@ def test_parameters_of_other_parts_are_refused() -> None:
         make_model("blend", {"parts": {"content": {}, "ease": {}}}).load_parameters(parameters)
     with pytest.raises(ArtifactError, match="not fitted yet"):
         blend().score(planted_groups().queries[:1])
+
+
+def test_where_few_go_on_after_a_time_everybody_is_asked_about_their_last_events() -> None:
+    data = planted_groups().data
+    one_after_another = np.arange(len(data.histories.items))
+    data = replace(data, histories=replace(data.histories, timestamps=one_after_another))
+    split = weighing_split(data, seed=1)
+    assert split is not None
+    last = last_share_split(data, 0.2).holdout
+    np.testing.assert_array_equal(split.holdout.users, last.users)
 
 
 def test_weights_are_found_on_later_events_with_new_items_among_them() -> None:

@@ -23,6 +23,7 @@ from zhiyin.dataset.settings import BotLimits, EventRule, PreparationSettings
 from zhiyin.dataset.splits import (
     fold_splits,
     item_holdout_split,
+    last_share_split,
     leave_one_out_split,
     time_split,
     user_holdout_split,
@@ -78,6 +79,17 @@ def test_a_query_carries_as_much_history_when_asked_offline_as_when_serving() ->
     split = leave_one_out_split(data)
     assert {len(query.history) for query in split.holdout.queries} == {5}
     assert max(map(len, split.holdout.seen)) > 5, "what was seen long ago is still seen"
+
+
+def test_the_last_share_of_every_history_is_asked_about_whenever_it_was() -> None:
+    data = dataset(random_events(0))
+    split = last_share_split(data, 0.2)
+    for user, query, targets in zip(split.holdout.users, split.holdout.queries, split.holdout.targets, strict=True):
+        whole = data.histories.of(int(user))
+        early = whole.take(slice(0, int(0.8 * len(whole))))
+        np.testing.assert_array_equal(query.history.items, early.items)
+        late = whole.take(slice(len(early), None))
+        assert set(targets) == set(late.items[late.weights > 0]) - set(early.items)
 
 
 def test_rating_rule_scale_runs_from_minus_one_to_one() -> None:

@@ -760,7 +760,7 @@ _TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")
 _SECONDS = st.integers(0, 1_700_000_000).filter(lambda seconds: len(str(seconds)) != 8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.lists(
         st.tuples(_TEXTS, _TEXTS, st.floats(allow_nan=False, allow_infinity=False), _SECONDS),

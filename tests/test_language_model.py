@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from chat_server import ChatServer, chat, running, told
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from zhiyin.app.serving.judged import (
@@ -138,7 +138,6 @@ def test_a_model_is_named_by_its_place() -> None:
         ChatEndpoint("gpt")
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(), st.text() | st.sampled_from(HOSTILE), max_size=4))
 def test_nothing_ends_the_place_of_a_text(data: dict[str, str]) -> None:
     written = fenced(data)
@@ -177,7 +176,6 @@ def test_a_grade_is_the_expected_digit(completion: Completion, grade: float | No
 GRADES = st.lists(st.none() | st.floats(0, 9), max_size=30)
 
 
-@settings(deadline=None)
 @given(GRADES, st.integers(1, 30))
 def test_an_order_is_a_permutation_of_which_none_moves_too_far(grades: list[float | None], max_rise: int) -> None:
     order = reordered(grades, max_rise)
@@ -185,7 +183,6 @@ def test_an_order_is_a_permutation_of_which_none_moves_too_far(grades: list[floa
     assert all(abs(place - now) <= max_rise for now, place in enumerate(order))
 
 
-@settings(deadline=None)
 @given(GRADES.filter(bool), st.none() | st.floats(0, 9), st.integers(1, 30), st.data())
 def test_the_grade_of_one_changes_nothing_in_the_order_of_the_others(
     grades: list[float | None], other: float | None, max_rise: int, data: st.DataObject

@@ -175,7 +175,7 @@ def samples_of_files() -> tuple[bytes, ...]:
     return tuple(path.read_bytes() for path in sorted(folder.iterdir()))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(which=st.integers(0, 3), cut=st.floats(0, 1), flips=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255))))
 def test_damaged_files_are_read_or_told(which: int, cut: float, flips: list[tuple[float, int]]) -> None:
     data = bytearray(samples_of_files()[which])

@@ -3,6 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from zhiyin.core.models import Model, Progress, RatingModel, Run, Silent, Tunabl
 from zhiyin.dataset.splits import (
     cold_items,
     hold_out_items,
+    last_share_split,
     leave_one_out_split,
     some_items,
     time_split,
@@ -30,7 +32,10 @@ from zhiyin.training.loop import PlainTrainer
 from zhiyin.training.statistics import PlainStatistics
 
 VALIDATION_START, TEST_START = 0.8, 0.9
-HELD_OUT, NEW_ANSWERS = 0.1, 200
+ASKED, ASKED_OF_NEW = 500, 200
+"""Users that tell enough of how to weigh, by their answers and by those that are new items."""
+
+HELD_OUT = 0.1
 WATCHED = "ndcg@10"
 
 
@@ -147,16 +152,20 @@ def validation_split(data: Dataset, protocol: str, seed: int) -> Split:
 def weighing_split(data: Dataset, seed: int) -> Split | None:
     """Later events on which parts of a model are weighed, those of new items among them; None of too little data.
 
+    Where few go on after the time that most events precede, the last fifth of each history is asked about instead.
     Where few answers are new by themselves, a tenth of the items is held out to stand for those to come.
     """
-    try:
-        split = time_split(data, VALIDATION_START)
-    except InputError:
-        try:
-            split = leave_one_out_split(data)
-        except InputError:
-            return None
-    if np.isin(np.concatenate(split.holdout.targets), cold_items(split)).sum() >= NEW_ANSWERS:
+    splits = []
+    for divide in (partial(time_split, start=VALIDATION_START), partial(last_share_split, share=1 - VALIDATION_START)):
+        with suppress(InputError):
+            splits.append(divide(data))
+        if splits and len(splits[0].holdout) >= ASKED:
+            break
+    if not splits:
+        return None
+    split = max(splits, key=lambda each: len(each.holdout))
+    new = cold_items(split)
+    if sum(np.isin(targets, new).any() for targets in split.holdout.targets) >= ASKED_OF_NEW:
         return split
     return hold_out_items(split, some_items(split.train.histories, HELD_OUT, seed))
 

@@ -44,6 +44,13 @@ def leave_one_out_split(data: Dataset, which: str = "test", keep_seen: bool = Fa
     return _divide(data, "leave-one-out", before, asked, now=data.now, keep_seen=keep_seen)
 
 
+def last_share_split(data: Dataset, share: float, keep_seen: bool = False) -> Split:
+    """The last `share` of each user's events, rounded up, is asked about, whenever they were."""
+    lengths = data.histories.lengths[data.histories.users]
+    late = data.histories.places >= np.floor((1 - share) * lengths)
+    return _divide(data, "last share", ~late, late, now=data.now, keep_seen=keep_seen)
+
+
 def fold_splits(data: Dataset, folds: int, seed: int) -> Iterator[Split]:
     """`folds` random divisions of the rated events; each rating is asked about once, of newcomers too."""
     rated = ~np.isnan(data.histories.ratings)

@@ -20,23 +20,28 @@ from zhiyin.core.models import (
     Model,
     Parameters,
     Run,
+    TunableModel,
     gather,
 )
 from zhiyin.core.results import Contributions
 from zhiyin.models.standing import standings
 from zhiyin.models.stored import ModelConfig
-from zhiyin.models.weighing import Weighing, asked_of, weighed
+from zhiyin.models.weighing import Asked, Weighing, alone, asked_of, new_share, weighed
 
 OWN = "blend"
 """What parameters of the blend itself are named by, beside those of its parts."""
+
+LEAST = 0.005
+"""Share of the places that new items have at least: where none ever came, one that comes is shown to somebody."""
 
 
 class BlendConfig(ModelConfig):
     """parts: registered name -> settings. encoders: whose vectors those parts read that do not say it themselves.
 
     weights: part -> of known and of new items; none, and they are fitted on events that are held out for it, as is
-    level: what new items have besides. exposure: places of lists that the level gives to new items, over their share of
-    what people went on to.
+    level: what new items have besides. searched: parts whose own alternatives are tried there first, over what their
+    settings say. exposure: places of lists that the level gives to new items, over the share of late events that went
+    to items new at the time.
     """
 
     parts: Mapping[str, Mapping[str, Any]] = Field(
@@ -45,6 +50,7 @@ class BlendConfig(ModelConfig):
     encoders: tuple[str, ...] = ()
     weights: Mapping[str, tuple[float, float]] = Field(default_factory=dict)
     level: float = 0.0
+    searched: tuple[str, ...] = ("content", "text-neighbours")
     exposure: float = Field(default=1.0, gt=0)
 
 
@@ -139,16 +145,34 @@ class Blend:
         """The settings that say how the parts are trained and weighed, found on the events `held` out of `data`."""
         settled: dict[str, Mapping[str, Any]] = {}
         for name, part in self.parts.items():
-            report = part.fit(held.train, _within(run, f"{name}-held-out"))
-            settled[name] = {**part.config.model_dump(mode="json"), **report.settled}
+            self.parts[name], report = self._settled(name, part, held, run)
+            settled[name] = {**self.parts[name].config.model_dump(mode="json"), **report.settled}
         parts = list(self.parts.values())
         nothing = data.catalog.take(np.zeros(0, np.int64)), {name: rows[:0] for name, rows in data.content.items()}
         inductive = np.array([_extended(part, *nothing) is not None for part in parts])
-        asked = asked_of(parts, held.holdout, _met(held.train), np.random.default_rng(run.seed))
-        self._weighing = weighed(asked, inductive, self.config.exposure)
+        asked = self._asked(parts, held, run)
+        share = new_share(data.histories)
+        due = asked.new_answers if share is None else max(share, LEAST)
+        self._weighing = weighed(asked, inductive, self.config.exposure * due)
         self.parts = {name: type(part)(type(part).Config(**settled[name])) for name, part in self.parts.items()}
         weights = dict(zip(self.parts, map(tuple, self._weighing.weights.T.tolist()), strict=True))
         return {"parts": settled, "weights": weights, "level": self._weighing.level}
+
+    def _settled(self, name: str, part: Model, held: Split, run: Run) -> tuple[Model, FitReport]:
+        """The part, fitted without the events `held` out, with those of its alternatives that answer them best."""
+        run = _within(run, f"{name}-held-out")
+        given = self.config.parts[name]
+        tried = [part]
+        if name in self.config.searched and isinstance(part, TunableModel):
+            own = part.config.model_dump()
+            tried = [type(part)(type(part).Config(**{**own, **each, **given})) for each in part.search]
+            tried = [each for row, each in enumerate(tried) if each.config not in [e.config for e in tried[:row]]]
+        reports = [each.fit(held.train, run) for each in tried]
+        best = int(np.argmax(alone(self._asked(tried, held, run)))) if len(tried) > 1 else 0
+        return tried[best], reports[best]
+
+    def _asked(self, models: Sequence[Model], held: Split, run: Run) -> Asked:
+        return asked_of(models, held.holdout, _met(held.train), np.random.default_rng(run.seed))
 
     def _take(self, known: BoolVector) -> None:
         self._known = known

@@ -5,7 +5,7 @@ alone, another one is added at the weight that lifts NDCG@10 most, for as long a
 error over users.
 
 How far new items stand above or below known ones is settled last: so that of the places of all lists they have the
-share which they have among the answers.
+share which is due to them.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zhiyin.core.arrays import BoolMatrix, BoolVector, FloatMatrix, FloatVector
+from zhiyin.core.arrays import BoolMatrix, BoolVector, FloatMatrix, FloatVector, IntVector
 from zhiyin.core.dataset import Holdout
+from zhiyin.core.events import MISSING_TIME
+from zhiyin.core.histories import Histories
 from zhiyin.core.models import Model
 from zhiyin.models.standing import standings
 
 USERS, ITEMS = 1_500, 20_000
-"""At most that many users of a hold-out and items, those that are answers always among them."""
+"""At most that many users of a hold-out, half of them such as went on to new items where there are so many, and items,
+those that are answers always among them."""
+
+LATE = 0.8
+"""Share of the events that come before those which tell how much is new."""
 
 PLACES = 10
 STEPS = (0.25, 0.5, 1.0, 2.0)
@@ -42,6 +48,11 @@ class Asked:
     answers: BoolMatrix
     hidden: BoolMatrix
 
+    @property
+    def new_answers(self) -> float:
+        """Share of the answers that are new items."""
+        return float(self.answers[:, self.new].sum() / max(1, self.answers.sum()))
+
 
 @dataclass(frozen=True, eq=False)
 class Weighing:
@@ -53,7 +64,7 @@ class Weighing:
 
 def asked_of(models: Sequence[Model], holdout: Holdout, known: BoolVector, generator: np.random.Generator) -> Asked:
     """known: (n_items,) which items training met."""
-    users = np.sort(generator.permutation(len(holdout))[:USERS])
+    users = _askers(holdout, known, generator)
     targets = [holdout.targets[user] for user in users]
     n_items = len(known)
     items = np.arange(n_items)
@@ -71,15 +82,46 @@ def asked_of(models: Sequence[Model], holdout: Holdout, known: BoolVector, gener
     return Asked(found, ~known[items], answers[:, items], hidden[:, items])
 
 
-def weighed(asked: Asked, inductive: BoolVector, exposure: float = 1.0) -> Weighing:
+def weighed(asked: Asked, inductive: BoolVector, share: float) -> Weighing:
     """inductive: (models,) whose scores of new items mean something; the others have no weight there.
 
-    exposure: of new items, over the share that they have among the answers.
+    share: of the places of all lists, for new items.
     """
     weights = np.zeros((2, len(inductive)))
     weights[0] = _kind(asked, np.ones(len(inductive), np.bool_), ~asked.new)
     weights[1] = _kind(asked, inductive, asked.new)
-    return Weighing(weights, _level(asked, weights, exposure))
+    return Weighing(weights, _level(asked, weights, share))
+
+
+def alone(asked: Asked) -> FloatVector:
+    """(models,) NDCG@10 of each by itself, the mean of known and of new items, each among their own kind."""
+    kinds = []
+    for items in (~asked.new, asked.new):
+        askers = (asked.answers & items).any(axis=1)
+        if askers.any():
+            answers, hidden = asked.answers[np.ix_(askers, items)], asked.hidden[np.ix_(askers, items)]
+            kinds.append([_ndcg(found[np.ix_(askers, items)], answers, hidden).mean() for found in asked.standings])
+    return np.mean(kinds, axis=0) if kinds else np.zeros(len(asked.standings))
+
+
+def new_share(histories: Histories) -> float | None:
+    """Of what people like in the last fifth of the time, the share of what came up in it; None without times."""
+    times = histories.timestamps
+    known = times != MISSING_TIME
+    if 2 * known.sum() <= len(times):
+        return None
+    cut = np.quantile(times[known], LATE, method="lower")
+    met = np.unique(histories.items[times < cut])
+    liked = histories.items[(times >= cut) & (histories.weights > 0)]
+    return float(np.mean(~np.isin(liked, met))) if len(liked) else None
+
+
+def _askers(holdout: Holdout, known: BoolVector, generator: np.random.Generator) -> IntVector:
+    """Places in the hold-out, sorted."""
+    order = generator.permutation(len(holdout))
+    new = np.array([not known[holdout.targets[place]].all() for place in order], np.bool_)
+    some, others = order[new][: USERS // 2], order[~new]
+    return np.sort(np.concatenate([some, others, order[new][len(some) :]])[:USERS])
 
 
 def _kind(asked: Asked, usable: BoolVector, items: BoolVector) -> FloatVector:
@@ -132,11 +174,9 @@ def _ndcg(scores: FloatMatrix, answers: BoolMatrix, hidden: BoolMatrix) -> Float
     return ndcg
 
 
-def _level(asked: Asked, weights: FloatMatrix, exposure: float) -> float:
-    """0 where answers are of one kind."""
-    new = asked.answers[:, asked.new].sum()
-    share = exposure * float(new / max(1, asked.answers.sum()))
-    if not new or share >= 1:
+def _level(asked: Asked, weights: FloatMatrix, share: float) -> float:
+    """0 where items are of one kind."""
+    if asked.new.all() or not asked.new.any() or share >= 1:
         return 0.0
     known, fresh = (
         _best(np.tensordot(weights[kind], asked.standings[:, :, items], 1), asked.hidden[:, items])
