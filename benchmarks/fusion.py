@@ -1,12 +1,13 @@
 """Text, pictures and attributes of films in one model: alone, together, and with one of them gone.
 
-    python benchmarks/fusion.py --data DIR --posters DIR [--model attentive|transformer] [--seed 0] [--epochs N]
-        [--work DIR] [--out FILE.json]
+    python benchmarks/fusion.py --data DIR --posters DIR [--model attentive|transformer] [--seeds 0,1,2]
+        [--epochs N] [--work DIR] [--out FILE.json]
 
 The data holds ml-1m with interactions.parquet and items.parquet, the posters are ID.jpg by movie id, such as those that
 public demonstrations of recommenders on MovieLens bring along; a film without one goes by the rest. Models are trained
-before the time that 80 % of the events precede, a fifth of the items held out, at default settings: nothing is chosen.
-Known items are ranked among all, new ones among new ones. --epochs bounds the training; --work keeps item vectors.
+before the time that 80 % of the events precede, a fifth of the items held out, others for each seed, at defaults:
+nothing is chosen. Known items are ranked among all, new ones among new ones; figures are means over the seeds. --epochs
+bounds the training; --work keeps item vectors.
 
 It ends with status 1 unless the model of all three, with any one of them taken away when it is asked, is at most 2 %
 below the model that was trained without it, in NDCG@10 of known and of new items.
@@ -39,7 +40,8 @@ MODALITIES = {"text": "use-multilingual", "image": "efficientnet-lite", "attribu
 LOSS = 0.02
 EXAMPLES = 4
 
-Means = Mapping[str, float]
+Means = dict[str, float]
+"""By view."""
 
 
 def prepared(data: Path, posters: Path, work: Path) -> Dataset:
@@ -84,8 +86,47 @@ def means(part: ColdPart, model: Any) -> Means:
     return {view: mean_defined(figures[view][WATCHED]) for view in (WARM, COLD)}
 
 
-def show(title: str, found: Means) -> None:
-    print(f"  {title:36} {WATCHED} warm {found[WARM]:.4f}  cold {found[COLD]:.4f}", flush=True)
+def compared(data: Dataset, seed: int, options: argparse.Namespace) -> tuple[dict[str, Means], Any]:
+    """By what a model reads, the figures of one seed; and the model of all modalities."""
+    part, _ = cold_parts(data, "random", seed)
+    found = {}
+    for size in range(len(MODALITIES) + 1):
+        for chosen in combinations(MODALITIES, size):
+            model = trained(options.model, chosen, part, seed, options.epochs)
+            found[titled(chosen)] = means(part, model)
+    for gone in MODALITIES:
+        found[removed(gone)] = means(part, without(model, gone))
+    return found, model
+
+
+def titled(modalities: Sequence[str]) -> str:
+    return " + ".join(modalities) or "ids alone"
+
+
+def removed(gone: str) -> str:
+    return f"all, then without {gone}"
+
+
+def mean_of(seeds: Sequence[Means]) -> Means:
+    return {view: float(np.mean([each[view] for each in seeds])) for view in (WARM, COLD)}
+
+
+def misses(found: Mapping[str, Means]) -> list[str]:
+    missed = []
+    for gone in MODALITIES:
+        left = titled([name for name in MODALITIES if name != gone])
+        for view in (WARM, COLD):
+            reached, reference = found[removed(gone)][view], found[left][view]
+            if reached < (1 - LOSS) * reference:
+                missed.append(f"{view}: {removed(gone)} {reached:.4f}, trained on {left} {reference:.4f}")
+    return missed
+
+
+def show(seeds: Mapping[int, Mapping[str, Means]], found: Mapping[str, Means]) -> None:
+    for title, figures in found.items():
+        for view in (WARM, COLD):
+            each = ", ".join(f"{seed[title][view]:.4f}" for seed in seeds.values())
+            print(f"  {title:36} {WATCHED} {view} {figures[view]:.4f}  ({each})")
 
 
 def show_shares(model: Any, data: Dataset) -> None:
@@ -103,7 +144,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--posters", type=Path, required=True)
     parser.add_argument("--model", default="attentive")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--work", type=Path)
     parser.add_argument("--out", type=Path)
@@ -111,29 +152,17 @@ def main() -> int:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         data = prepared(options.data, options.posters, options.work or Path(scratch))
-    part, _ = cold_parts(data, "random", options.seed)
-    found: dict[str, Means] = {}
-    names = list(MODALITIES)
-    for size in range(len(names) + 1):
-        for chosen in combinations(names, size):
-            model = trained(options.model, chosen, part, options.seed, options.epochs)
-            title = " + ".join(chosen) or "ids alone"
-            found[title] = means(part, model)
-            show(title, found[title])
-    missed = []
-    for gone in names:
-        left = " + ".join(name for name in names if name != gone)
-        title = f"all, then without {gone}"
-        found[title] = means(part, without(model, gone))
-        show(title, found[title])
-        for view in (WARM, COLD):
-            if found[title][view] < (1 - LOSS) * found[left][view]:
-                missed.append(f"{view}: {title} {found[title][view]:.4f}, trained on {left} {found[left][view]:.4f}")
+    seeds = {}
+    for seed in map(int, options.seeds.split(",")):
+        seeds[seed], model = compared(data, seed, options)
+    found = {title: mean_of([seed[title] for seed in seeds.values()]) for title in next(iter(seeds.values()))}
+    show(seeds, found)
     show_shares(model, data)
     if options.out is not None:
-        options.out.write_text(json.dumps(found, indent=1), "utf-8")
+        options.out.write_text(json.dumps({"means": found, "seeds": seeds}, indent=1), "utf-8")
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
-    print(f"{options.model}, seed {options.seed}: {time.perf_counter() - began:.0f} s, load average {load}")
+    print(f"{options.model}, seeds {options.seeds}: {time.perf_counter() - began:.0f} s, load average {load}")
+    missed = misses(found)
     for line in missed:
         print(f"MISSED: {line}")
     return 1 if missed else 0
