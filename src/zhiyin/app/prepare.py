@@ -28,7 +28,7 @@ def prepare_dataset(store: str, settings: PreparationSettings, cache: Path | Non
 
 def contents_of(catalog: Catalog) -> list[Content]:
     """What encoders read of each item."""
-    columns = (catalog.texts(), catalog.image, catalog.audio, catalog.lines())
+    columns = (catalog.texts(), catalog.image, catalog.audio, catalog.lines(), catalog.item_id)
     return [Content(*column) for column in zip(*columns, strict=True)]
 
 

@@ -241,13 +241,15 @@ class TunableModel(Protocol):
 class Content:
     """What an encoder reads of one item; a modality that is absent is None.
 
-    image, audio: paths or data URIs. attributes: lines of NAME=VALUE, a name once or several times.
+    image, audio: paths or data URIs. attributes: lines of NAME=VALUE, a name once or several times. item: its id, for
+    an encoder that looks up what others have found out.
     """
 
     text: str | None = None
     image: str | None = None
     audio: str | None = None
     attributes: str | None = None
+    item: str | None = None
 
 
 class Encoder(Protocol):
