@@ -466,6 +466,16 @@ def test_a_taste_in_words_is_read_edited_and_cleared(page: Page, address: str, s
     assert stores.tastes.read("ann") is None
 
 
+def test_the_first_shelf_says_what_it_comes_from(page: Page, address: str, stores: MemoryStores) -> None:
+    stores.tastes.write("nova", Taste("Drama", "edited"))
+    page.goto(f"{address}/?user=nova")
+    expect(page.locator(".shelf-for-you")).to_contain_text("From your taste in your own words")
+    page.get_by_role("button", name="中文").click()
+    expect(page.locator(".shelf-for-you")).to_contain_text("根据你用自己的话写下的喜好")
+    page.goto(f"{address}/?user=ann")
+    expect(page.locator(".shelf-for-you")).to_contain_text("综合你至今的全部记录")
+
+
 def test_without_a_taste_in_words_there_is_no_place_for_one(page: Page) -> None:
     with page.expect_response("**/taste?*"):
         page.get_by_role("button", name="ann").click()

@@ -45,10 +45,15 @@ function shelfCard(line, shelf) {
   return card(item, `t-${shelf.recommendations.recommendation_id}-${line.rank}`, reasonLine(line.reason, shelf), buttons);
 }
 
+/* What the first shelf comes from, by the rung that its list names. */
+const FROM = {
+  personal: "shelfForYouNote", session: "shelfForYouSession", words: "shelfForYouWords", profile: "shelfForYouProfile",
+};
+
 function shelfHeading(shelf) {
   if (shelf.kind === "because") return [because(shelf.reason, "shelfBecause"), t("shelfBecauseNote")];
   if (shelf.kind === "category") return [t("shelfCategory", { category: shelf.category }), t("shelfCategoryNote")];
-  if (shelf.kind === "for-you") return [t("shelfForYou"), t("shelfForYouNote")];
+  if (shelf.kind === "for-you") return [t("shelfForYou"), t(FROM[shelf.recommendations.rung])];
   return [t("shelfPopular"), t("shelfPopularNote")];
 }
 
