@@ -1,8 +1,8 @@
 """How much each of several models says of what comes next, by the lists that they make together for held-out events.
 
 Scores are added up as standings. Known and new items are weighed apart, each among their own kind: to the best model
-alone, another one is added at the weight that lifts NDCG@10 most, for as long as the gain is larger than its standard
-error over users.
+alone, another one is added at the weight that lifts NDCG@10 most, for as long as the gain is larger than twice its
+standard error over users: the largest of several gains is above one standard error by chance more often than not.
 
 How far new items stand above or below known ones is settled last: so that of the places of all lists they have the
 share which is due to them.
@@ -31,6 +31,7 @@ PLACES = 10
 STEPS = (0.25, 0.5, 1.0, 2.0)
 """Weights that are tried, that of the best model being 1."""
 
+ERRORS = 2.0
 HALVINGS = 40
 BATCH = 128
 
@@ -152,7 +153,7 @@ def _greedy(found: FloatMatrix, answers: BoolMatrix, hidden: BoolMatrix) -> Floa
         ]
         place, step, reached = max(tried, key=lambda each: float(each[2].mean()))
         gain = reached - figures
-        if not gain.mean() > gain.std() / np.sqrt(len(gain)):
+        if not gain.mean() > ERRORS * gain.std() / np.sqrt(len(gain)):
             break
         weights[place] = step
         total, figures = total + step * found[place], reached
