@@ -159,16 +159,26 @@ class Blend:
         return {"parts": settled, "weights": weights, "level": self._weighing.level}
 
     def _settled(self, name: str, part: Model, held: Split, run: Run) -> tuple[Model, FitReport]:
-        """The part, fitted without the events `held` out, with those of its alternatives that answer them best."""
-        run = _within(run, f"{name}-held-out")
+        """The part, fitted without the events `held` out, with those of its alternatives that answer them best.
+
+        Its training is stopped by known items: of new ones, which are forgotten first, the other parts can speak.
+        """
+
+        def known(model: Model) -> float:
+            return float(alone(self._asked([model], held, run))[0, 0])
+
+        fitting = replace(_within(run, f"{name}-held-out"), validate=known)
         given = self.config.parts[name]
         tried = [part]
         if name in self.config.searched and isinstance(part, TunableModel):
             own = part.config.model_dump()
             tried = [type(part)(type(part).Config(**{**own, **each, **given})) for each in part.search]
             tried = [each for row, each in enumerate(tried) if each.config not in [e.config for e in tried[:row]]]
-        reports = [each.fit(held.train, run) for each in tried]
-        best = int(np.argmax(alone(self._asked(tried, held, run)))) if len(tried) > 1 else 0
+        reports = [each.fit(held.train, fitting) for each in tried]
+        if len(tried) == 1:
+            return part, reports[0]
+        figures = alone(self._asked(tried, held, run))
+        best = int(np.argmax(figures.sum(axis=1)))
         return tried[best], reports[best]
 
     def _asked(self, models: Sequence[Model], held: Split, run: Run) -> Asked:

@@ -3,10 +3,12 @@
 With x_m the vector of an item by the encoder m, narrowed, over the encoders that find something in it:
 
     share_m = exp(g_m . x_m + c_m) / sum over those encoders of exp(g . x + c)
-    fused   = sum of share_m P_m x_m
+    sum     = sum of share_m P_m x_m
+    fused   = sum * (sum of share_m |P_m x_m|) / |sum|
 
 What an item lacks has no share and is never stood in for. In training a modality is left out of an item at random, so
-that any others will do (after modality dropout, Neverova et al., 2016).
+that any others will do (after modality dropout, Neverova et al., 2016). A mean is the shorter the less its parts agree:
+it is brought to their length, so that items with more modalities and with fewer are of one scale.
 """
 
 import math
@@ -17,6 +19,8 @@ from torch import Tensor, nn
 
 from zhiyin.core.arrays import FloatMatrix
 from zhiyin.models.narrowing import Narrowing
+
+TRIFLE = 1e-12
 
 
 class Fusion(nn.Module):
@@ -30,15 +34,19 @@ class Fusion(nn.Module):
         own = max(1, dim // max(1, modalities))
         for place in range(modalities):
             rows = torch.arange(min(own, width, dim))
-            weight[place, (place * own + rows) % dim, rows] = gain * math.sqrt(modalities)
+            weight[place, (place * own + rows) % dim, rows] = gain
         self.weight = nn.Parameter(weight)
 
     def forward(self, blocks: Tensor, shares: Tensor) -> Tensor:
         """(n, dim) of blocks (n, modalities, width) and shares (n, modalities)."""
-        parts = [
-            shares[:, place, None] * (blocks[:, place] @ projection.T) for place, projection in enumerate(self.weight)
-        ]
-        return torch.stack(parts).sum(0)
+        parts = torch.stack([blocks[:, place] @ projection.T for place, projection in enumerate(self.weight)], dim=1)
+        total = (shares[:, :, None] * parts).sum(1)
+        return total * ((shares * _lengths(parts)).sum(1) / _lengths(total))[:, None]
+
+
+def _lengths(vectors: Tensor) -> Tensor:
+    """Of the last dimension; the root of nothing has no slope, so a trifle is added."""
+    return (vectors.square().sum(-1) + TRIFLE).sqrt()
 
 
 class ContentReading(nn.Module):

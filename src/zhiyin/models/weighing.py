@@ -94,15 +94,17 @@ def weighed(asked: Asked, inductive: BoolVector, share: float) -> Weighing:
     return Weighing(weights, _level(asked, weights, share))
 
 
-def alone(asked: Asked) -> FloatVector:
-    """(models,) NDCG@10 of each by itself, the mean of known and of new items, each among their own kind."""
-    kinds = []
-    for items in (~asked.new, asked.new):
+def alone(asked: Asked) -> FloatMatrix:
+    """(models, 2) NDCG@10 of each by itself, of known and of new items, each among their kind; 0 where nobody asks."""
+    figures = np.zeros((len(asked.standings), 2))
+    for kind, items in enumerate((~asked.new, asked.new)):
         askers = (asked.answers & items).any(axis=1)
         if askers.any():
             answers, hidden = asked.answers[np.ix_(askers, items)], asked.hidden[np.ix_(askers, items)]
-            kinds.append([_ndcg(found[np.ix_(askers, items)], answers, hidden).mean() for found in asked.standings])
-    return np.mean(kinds, axis=0) if kinds else np.zeros(len(asked.standings))
+            figures[:, kind] = [
+                _ndcg(found[np.ix_(askers, items)], answers, hidden).mean() for found in asked.standings
+            ]
+    return figures
 
 
 def new_share(histories: Histories) -> float | None:
