@@ -24,6 +24,7 @@ from zhiyin.dataset.splits import (
     fold_splits,
     item_holdout_split,
     last_share_split,
+    last_visit_split,
     leave_one_out_split,
     time_split,
     user_holdout_split,
@@ -90,6 +91,28 @@ def test_the_last_share_of_every_history_is_asked_about_whenever_it_was() -> Non
         np.testing.assert_array_equal(query.history.items, early.items)
         late = whole.take(slice(len(early), None))
         assert set(targets) == set(late.items[late.weights > 0]) - set(early.items)
+
+
+def test_the_last_visit_of_all_who_came_back_is_asked_about() -> None:
+    day = 86_400_000
+    events = Events.build(
+        user_id=list("aaaabbcc"),
+        item_id=["1", "2", "3", "4", "1", "2", "1", "2"],
+        event="like",
+        timestamp=[0, 9 * day, 9 * day + 5, 11 * day, 0, 5, MISSING_TIME, 3 * day],
+    )
+    data = dataset(events)
+    holdout = last_visit_split(data).holdout
+    asked = {
+        data.users.ids[user]: data.items.ids[rows].tolist()
+        for user, rows in zip(holdout.users, holdout.targets, strict=True)
+    }
+    assert asked == {"a": ["4"]}, "b never was away, and when c came first nobody knows"
+    longer = last_visit_split(data, pause_days=2).holdout
+    assert [data.items.ids[row] for row in longer.targets[0]] == ["2", "3", "4"]
+    timeless = dataset(Events.build(user_id=list("aa"), item_id=["1", "2"], event="like"))
+    with pytest.raises(InputError, match="needs timestamps"):
+        last_visit_split(timeless)
 
 
 def test_rating_rule_scale_runs_from_minus_one_to_one() -> None:

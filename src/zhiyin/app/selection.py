@@ -20,6 +20,7 @@ from zhiyin.dataset.splits import (
     cold_items,
     hold_out_items,
     last_share_split,
+    last_visit_split,
     leave_one_out_split,
     some_items,
     time_split,
@@ -152,14 +153,17 @@ def validation_split(data: Dataset, protocol: str, seed: int) -> Split:
 def weighing_split(data: Dataset, seed: int) -> Split | None:
     """Later events on which parts of a model are weighed, those of new items among them; None of too little data.
 
-    Where few go on after the time that most events precede, the last fifth of each history is asked about instead.
-    Where few answers are new by themselves, a tenth of the items is held out to stand for those to come.
+    Where few go on after the time that most events precede, the last visits of all who came back are asked about
+    instead, or else the last fifth of each history: what is next in one sitting is not what is next in weeks. Where few
+    answers are new by themselves, a tenth of the items is held out to stand for those to come.
     """
-    splits = []
-    for divide in (partial(time_split, start=VALIDATION_START), partial(last_share_split, share=1 - VALIDATION_START)):
+    by_time = partial(time_split, start=VALIDATION_START)
+    by_share = partial(last_share_split, share=1 - VALIDATION_START)
+    splits: list[Split] = []
+    for divide in (by_time, last_visit_split, by_share):
         with suppress(InputError):
             splits.append(divide(data))
-        if splits and len(splits[0].holdout) >= ASKED:
+        if splits and len(splits[-1].holdout) >= ASKED:
             break
     if not splits:
         return None
