@@ -6,6 +6,10 @@ from typing import Self
 import numpy as np
 
 from zhiyin.core.arrays import BoolVector, FloatVector, IntVector
+from zhiyin.core.events import MISSING_TIME
+
+DAY = 86_400_000
+"""Milliseconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +83,13 @@ class Histories:
     def places(self) -> IntVector:
         """(events,) the place of each event in its user's history, from 0."""
         return np.arange(len(self.items)) - np.repeat(self.indptr[:-1], self.lengths)
+
+    def returns(self, pause_days: float) -> BoolVector:
+        """(events,) whether its user came back with it, after more than `pause_days`; not where a time is unknown."""
+        times = self.timestamps
+        back = np.diff(times, prepend=times[:1]) > DAY * pause_days
+        back &= (self.places > 0) & (times != MISSING_TIME) & (np.roll(times, 1) != MISSING_TIME)
+        return back
 
     def of(self, user: int) -> History:
         span = slice(self.indptr[user], self.indptr[user + 1])

@@ -12,8 +12,6 @@ from zhiyin.core.errors import InputError
 from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.histories import Histories, History
 
-DAY_MS = 86_400_000
-
 
 def time_split(data: Dataset, start: float, end: float = 1.0, keep_seen: bool = False) -> Split:
     """Train on the events before the quantile `start` of all event times; ask about those up to `end`.
@@ -54,16 +52,13 @@ def last_share_split(data: Dataset, share: float, keep_seen: bool = False) -> Sp
 
 
 def last_visit_split(data: Dataset, pause_days: float = 1.0, keep_seen: bool = False) -> Split:
-    """What each user did since they were last away for `pause_days` is asked about, whenever that was.
+    """What each user did since they were last away for more than `pause_days` is asked about, whenever that was.
 
     Users who never were only train. Raises `InputError` where most times are unknown.
     """
     _moments(data)
     histories = data.histories
-    times = histories.timestamps
-    back = (histories.places > 0) & (np.diff(times, prepend=times[:1]) >= pause_days * DAY_MS)
-    back &= (times != MISSING_TIME) & (np.roll(times, 1) != MISSING_TIME)
-    visits = np.cumsum(back)
+    visits = np.cumsum(histories.returns(pause_days))
     last = visits[histories.indptr[histories.users + 1] - 1]
     asked = (visits == last) & (visits > visits[histories.indptr[histories.users]])
     return _divide(data, "last visit", ~asked, asked, now=data.now, keep_seen=keep_seen)

@@ -9,12 +9,10 @@ from scipy import sparse
 from zhiyin.core.arrays import FloatVector, IntVector
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.events import MISSING_TIME
-from zhiyin.core.histories import History
+from zhiyin.core.histories import DAY, History
 
 Sparse: TypeAlias = Any
 """A compressed sparse row matrix."""
-
-DAY = 86_400_000
 
 
 def decay(timestamps: IntVector, now: int | None, half_life_days: float | None) -> FloatVector:

@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from zhiyin.core.arrays import IntVector
 from zhiyin.core.events import MISSING_TIME
-from zhiyin.core.histories import Histories
-from zhiyin.models.inputs import DAY
+from zhiyin.core.histories import DAY, Histories
 
 MOST_SPANS = 200
 MOST_CELLS = 20_000_000

@@ -15,12 +15,10 @@ from zhiyin.core.arrays import BoolVector, FloatMatrix, IntVector
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.errors import ConfigError
-from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.histories import Histories
 from zhiyin.core.models import Candidates, Objective, Parameters, Run, gather
 from zhiyin.models.content_reading import ContentReading
 from zhiyin.models.growing import Growing
-from zhiyin.models.inputs import DAY
 from zhiyin.models.moments import Moments
 from zhiyin.models.narrowing import vectors_of
 from zhiyin.models.neural import ItemNetwork, NeuralConfig, NeuralModel, NeuralTask
@@ -321,7 +319,5 @@ def _askable(histories: Histories, pause_days: float | None) -> BoolVector:
     anywhere = np.ones(len(histories.items), np.bool_)
     if pause_days is None:
         return anywhere
-    times = histories.timestamps
-    came_back = np.concatenate([[False], np.diff(times) > DAY * pause_days])[: len(times)]
-    came_back &= (histories.places > 0) & (times != MISSING_TIME) & (np.roll(times, 1) != MISSING_TIME)
+    came_back = histories.returns(pause_days)
     return came_back if came_back.any() else anywhere

@@ -54,6 +54,13 @@ class Asked:
         """Share of the answers that are new items."""
         return float(self.answers[:, self.new].sum() / max(1, self.answers.sum()))
 
+    def among(self, items: BoolVector) -> "Asked":
+        """Of those `items` (items,) alone, and of the users who went on to one of them."""
+        users = (self.answers & items).any(axis=1)
+        chosen = np.ix_(users, items)
+        found = self.standings[np.ix_(np.ones(len(self.standings), np.bool_), users, items)]
+        return Asked(found, self.new[items], self.answers[chosen], self.hidden[chosen])
+
 
 @dataclass(frozen=True, eq=False)
 class Weighing:
@@ -98,12 +105,9 @@ def alone(asked: Asked) -> FloatMatrix:
     """(models, 2) NDCG@10 of each by itself, of known and of new items, each among their kind; 0 where nobody asks."""
     figures = np.zeros((len(asked.standings), 2))
     for kind, items in enumerate((~asked.new, asked.new)):
-        askers = (asked.answers & items).any(axis=1)
-        if askers.any():
-            answers, hidden = asked.answers[np.ix_(askers, items)], asked.hidden[np.ix_(askers, items)]
-            figures[:, kind] = [
-                _ndcg(found[np.ix_(askers, items)], answers, hidden).mean() for found in asked.standings
-            ]
+        told = asked.among(items)
+        if len(told.answers):
+            figures[:, kind] = [_ndcg(found, told.answers, told.hidden).mean() for found in told.standings]
     return figures
 
 
@@ -123,19 +127,17 @@ def _askers(holdout: Holdout, known: BoolVector, generator: np.random.Generator)
     """Places in the hold-out, sorted."""
     order = generator.permutation(len(holdout))
     new = np.array([not known[holdout.targets[place]].all() for place in order], np.bool_)
-    some, others = order[new][: USERS // 2], order[~new]
-    return np.sort(np.concatenate([some, others, order[new][len(some) :]])[:USERS])
+    half = USERS // 2
+    return np.sort(np.concatenate([order[new][:half], order[~new], order[new][half:]])[:USERS])
 
 
 def _kind(asked: Asked, usable: BoolVector, items: BoolVector) -> FloatVector:
     """(models,) weights for one kind of `items`, which add up to 1; equal where no answer tells."""
-    askers = (asked.answers & items).any(axis=1)
-    chosen = np.flatnonzero(usable)
+    told, chosen = asked.among(items), np.flatnonzero(usable)
     weights = np.zeros(len(usable))
     weights[chosen] = 1.0
-    if askers.any() and len(chosen):
-        found = asked.standings[np.ix_(chosen, askers, items)]
-        weights[chosen] = _greedy(found, asked.answers[np.ix_(askers, items)], asked.hidden[np.ix_(askers, items)])
+    if len(told.answers) and len(chosen):
+        weights[chosen] = _greedy(told.standings[chosen], told.answers, told.hidden)
     normalised: FloatVector = weights / max(1.0, weights.sum())
     return normalised
 
