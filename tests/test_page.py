@@ -330,6 +330,19 @@ def test_words_in_chinese_stay_through_reload_back_and_forward(page: Page, keep:
     expect(page.locator(".shelf-words h3").first).to_have_text("重庆森林 Chungking Express")
 
 
+def test_words_that_are_sent_while_the_page_comes_up_are_heard(page: Page, address: str) -> None:
+    page.goto("about:blank")
+    held: list[Route] = []
+    page.route("**/locales/*.json", lambda route: held.append(route))  # noqa: PLW0108
+    page.goto(address)
+    wait_held(page, held, 1)
+    page.locator("#words-input").fill("Stalker")
+    page.keyboard.press("Enter")
+    held[0].continue_()
+    expect(page.locator(".shelf-words h3").first).to_have_text("Stalker")
+    expect(page.get_by_label(WORDS)).to_have_value("Stalker")
+
+
 def test_the_taste_of_a_known_user_counts_and_is_told(page: Page) -> None:
     look_for(page, "Drama")
     page.get_by_role("button", name="ann").click()

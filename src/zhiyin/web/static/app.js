@@ -351,7 +351,9 @@ async function speak(language) {
 
 async function open() {
   const wanted = remembered.get("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en");
-  await speak(LANGUAGES.includes(wanted) ? wanted : "en");
+  const spoken = speak(LANGUAGES.includes(wanted) ? wanted : "en");
+  openWords(spoken);
+  await spoken;
   $("language").addEventListener("click", () => {
     const next = state.language === "en" ? "zh" : "en";
     remembered.set("language", next);
@@ -367,7 +369,6 @@ async function open() {
   $("start").addEventListener("click", start);
   $("user-search").addEventListener("input", later(loadUsers));
   $("item-search").addEventListener("input", later(loadPicks));
-  openWords();
   openTaste(loadRoom);
   addEventListener("popstate", () => show().catch(complain));
   const [answer] = await Promise.all([ask("/api/categories"), show()]);

@@ -153,8 +153,7 @@ async function narrow(change) {
   if (await loadFound()) $("found-category")?.focus();
 }
 
-async function search(submit) {
-  submit.preventDefault();
+async function search() {
   const words = $("words-input").value.trim();
   if (!words) return clear();
   if (words !== place().words) found = null;
@@ -169,7 +168,11 @@ async function clear() {
   await loadFound();
 }
 
-export function openWords() {
-  $("words-form").addEventListener("submit", search);
+/* Who presses Enter while the page comes up is heard once its language is `spoken`. */
+export function openWords(spoken) {
+  $("words-form").addEventListener("submit", (submit) => {
+    submit.preventDefault();
+    spoken.then(search, () => {});
+  });
   $("words-clear").addEventListener("click", clear);
 }
