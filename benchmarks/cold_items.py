@@ -4,12 +4,12 @@
         [--encoder NAME] [--models A,B] [--seeds 0,1,2] [--epochs N] [--work DIR] [--out FILE.json]
 
 DIR holds amazon2014-beauty and ml-1m, each with interactions.parquet and items.parquet. --model knows items by their
-ids; beside it stands a blend of the same model, reading content, with content and text neighbours. --models names
-others, such as content+use-multilingual with the encoder whose vectors it reads. All are trained before the time that
-80 % of the events precede, and asked about what users went on to after it. On beauty the new items are those that first
-appear then; of ml-1m a fifth of the items is held out besides, others for each seed. Settings are chosen alike
-within what is left to train on; those of --model are its defaults, alone and in the blend. --epochs bounds the training
-of the gradient models; --work keeps item vectors between runs.
+ids; beside it stands a blend of the same model, once reading content and once not, with content and text neighbours.
+--models names others, such as content+use-multilingual with the encoder whose vectors it reads. All are trained before
+the time that 80 % of the events precede, and asked about what users went on to after it. On beauty the new items are
+those that first appear then; of ml-1m a fifth of the items is held out besides, others for each seed. Settings are
+chosen alike within what is left to train on; those of --model are its defaults, alone and in the blend. --epochs bounds
+the training of the gradient models; --work keeps item vectors between runs.
 
 It ends with status 1 unless the blend beats text-neighbours in NDCG@10 among new items, the 95 % interval of the
 difference by user above zero, and in NDCG@10 of known items is at most 1 % below the model without content.
@@ -83,7 +83,12 @@ def settings_of(model: str, encoder: str, epochs: int | None) -> dict[str, dict[
     assert isinstance(tuned, TunableModel)
     searched = {name for settings in tuned.search for name in settings}
     plain = {**tuned.config.model_dump(include=searched), **({"epochs": epochs} if epochs else {})}
-    parts = {model: {**plain, "encoders": (encoder,)}, "content": {}, "text-neighbours": {}}
+    parts = {
+        model: {**plain, "encoders": (encoder,)},
+        f"{model}:ids": {**plain, "encoders": ()},
+        "content": {},
+        "text-neighbours": {},
+    }
     return {model: plain, BLEND: {"parts": parts}}
 
 

@@ -61,6 +61,11 @@ def test_better_model_weighs_more_and_a_useless_one_nothing() -> None:
         assert useless == 0
 
 
+def test_models_of_which_none_is_surely_better_share_alike() -> None:
+    known, _ = weighed(asked(2.0, 2.0, 0.0, n=200), np.ones(3, np.bool_), 0.1).weights
+    np.testing.assert_array_equal(known, [0.5, 0.5, 0])
+
+
 def test_new_items_are_weighed_by_those_that_know_them() -> None:
     known, new = weighed(asked(2.5, 0.0, cold=(0.0, 2.5)), np.ones(2, np.bool_), 0.1).weights
     np.testing.assert_array_equal(known, [1, 0])
@@ -144,6 +149,21 @@ def test_parts_weigh_alike_where_nothing_is_held_out() -> None:
     known = np.bincount(data.histories.items, data.histories.weights > 0, minlength=len(data.items)) > 0
     expected = sum(standings(part.score(queries), known) for part in parts.values())
     np.testing.assert_allclose(model.score(queries), expected)
+
+
+def test_a_model_may_stand_there_twice() -> None:
+    data = planted_groups().data
+    twice = {"ease": {"l2": 1.0}, "ease:strict": {"l2": 500.0}}
+    model: Any = make_model("blend", {"parts": twice, "weights": {"ease": (1.0, 0.0), "ease:strict": (0.5, 0.0)}})
+    model.fit(data, RUN)
+    first, second = model.parts.values()
+    assert (first.config.l2, second.config.l2) == (1.0, 500.0)
+    again: Any = make_model("blend", model.config.model_dump())
+    again.load_parameters(model.parameters())
+    queries = last_share_split(data, 0.2).holdout.queries[:5]
+    np.testing.assert_array_equal(again.score(queries), model.score(queries))
+    with pytest.raises(ConfigError, match=r"parts.*pattern"):
+        make_model("blend", {"parts": {"ease:a.b": {}}})
 
 
 def test_parts_searched_are_settled_on_what_is_held_out() -> None:

@@ -33,8 +33,9 @@ def make_model(name: str, settings: Mapping[str, Any] | None = None) -> Model:
     return cast(Model, cls(config, {part: _part(part, given, config) for part, given in config.parts.items()}))
 
 
-def _part(name: str, given: Mapping[str, Any], whole: Any) -> Model:
-    """A part of a composite model, which reads the encoders of the `whole` where it names none of its own."""
+def _part(label: str, given: Mapping[str, Any], whole: Any) -> Model:
+    """A part `NAME` or `NAME:LABEL` of a composite model, reading the encoders of the `whole` unless `given` others."""
+    name, _, _ = label.partition(":")
     reads = whole.encoders and "encoders" in _load(MODELS, name).Config.model_fields
     return make_model(name, {"encoders": whole.encoders, **given} if reads else given)
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from zhiyin.core.arrays import BoolVector, FloatMatrix, IntVector
 from zhiyin.core.catalog import Catalog
@@ -36,7 +36,8 @@ LEAST = 0.005
 
 
 class BlendConfig(ModelConfig):
-    """parts: registered name -> settings. encoders: whose vectors those parts read that do not say it themselves.
+    """parts: settings by registered name, or by `NAME:LABEL` where one model stands here more than once. encoders:
+    whose vectors those parts read that do not say it themselves.
 
     weights: part -> of known and of new items; none, and they are fitted on events that are held out for it, as is
     level: what new items have besides. searched: parts whose own alternatives are tried there first, over what their
@@ -44,7 +45,7 @@ class BlendConfig(ModelConfig):
     to items new at the time.
     """
 
-    parts: Mapping[str, Mapping[str, Any]] = Field(
+    parts: Mapping[Annotated[str, StringConstraints(pattern=r"^[^.]+$")], Mapping[str, Any]] = Field(
         default_factory=lambda: {"attentive": {}, "content": {}, "text-neighbours": {}}, min_length=1
     )
     encoders: tuple[str, ...] = ()
@@ -206,7 +207,7 @@ class Blend:
 
 
 def _within(run: Run, name: str) -> Run:
-    return replace(run, checkpoints=run.checkpoints / name if run.checkpoints is not None else None)
+    return replace(run, checkpoints=run.checkpoints / name.replace(":", "-") if run.checkpoints is not None else None)
 
 
 def _met(data: Dataset) -> BoolVector:

@@ -1,7 +1,8 @@
 """How much each of several models says of what comes next, by the lists that they make together for held-out events.
 
-Scores are added up as standings. Known and new items are weighed apart, each among their own kind: to the best model
-alone, another one is added at the weight that lifts NDCG@10 most, for as long as the gain is larger than twice its
+Scores are added up as standings. Known and new items are weighed apart, each among their own kind. Models of which
+nobody can tell by NDCG@10 that the best is better share alike: a mean of equals errs less than the one that was lucky.
+To these another one is added at the weight that lifts the figure most, for as long as the gain is larger than twice its
 standard error over users: the largest of several gains is above one standard error by chance more often than not.
 
 How far new items stand above or below known ones is settled last: so that of the places of all lists they have the
@@ -144,11 +145,9 @@ def _kind(asked: Asked, usable: BoolVector, items: BoolVector) -> FloatVector:
 
 def _greedy(found: FloatMatrix, answers: BoolMatrix, hidden: BoolMatrix) -> FloatVector:
     """(models,) weights of the standings `found`."""
-    alone = [_ndcg(each, answers, hidden) for each in found]
-    best = int(np.argmax([figures.mean() for figures in alone]))
-    weights = np.zeros(len(found))
-    weights[best] = 1.0
-    total, figures = found[best], alone[best]
+    weights = _equals(found, answers, hidden)
+    total = np.tensordot(weights.astype(found.dtype), found, 1)
+    figures = _ndcg(total, answers, hidden)
     while not weights.all():
         tried = [
             (place, step, _ndcg(total + step * found[place], answers, hidden))
@@ -156,12 +155,27 @@ def _greedy(found: FloatMatrix, answers: BoolMatrix, hidden: BoolMatrix) -> Floa
             for step in STEPS
         ]
         place, step, reached = max(tried, key=lambda each: float(each[2].mean()))
-        gain = reached - figures
-        if not gain.mean() > ERRORS * gain.std() / np.sqrt(len(gain)):
+        if not _surely(reached - figures):
             break
         weights[place] = step
         total, figures = total + step * found[place], reached
     return weights
+
+
+def _equals(found: FloatMatrix, answers: BoolMatrix, hidden: BoolMatrix) -> FloatVector:
+    """(models,) 1 for the best and those that it is not surely above; for it alone where it is, of them together."""
+    alone = [_ndcg(each, answers, hidden) for each in found]
+    best = max(alone, key=lambda figures: float(figures.mean()))
+    equal = np.array([not _surely(best - figures) for figures in alone], np.float64)
+    together = np.tensordot(equal.astype(found.dtype), found, 1)
+    if _surely(best - _ndcg(together, answers, hidden)):
+        equal = np.array([figures is best for figures in alone], np.float64)
+    return equal
+
+
+def _surely(gain: FloatVector) -> bool:
+    """Whether the gain (users,) is above zero by more than chance."""
+    return bool(gain.mean() > ERRORS * gain.std() / np.sqrt(len(gain)))
 
 
 def _ndcg(scores: FloatMatrix, answers: BoolMatrix, hidden: BoolMatrix) -> FloatVector:
