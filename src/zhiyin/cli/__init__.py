@@ -10,6 +10,7 @@ from zhiyin.cli.doctor import doctor
 from zhiyin.cli.enrich import enrich
 from zhiyin.cli.evaluate import evaluate
 from zhiyin.cli.find import find
+from zhiyin.cli.finetune import finetune
 from zhiyin.cli.ingest import ingest
 from zhiyin.cli.recommend import recommend
 from zhiyin.cli.serve import serve
@@ -17,7 +18,7 @@ from zhiyin.cli.train import train
 from zhiyin.core.errors import ZhiyinError
 
 application = typer.Typer(no_args_is_help=True, add_completion=False, help="Recommendations from a table of events.")
-for command in (ingest, enrich, train, evaluate, recommend, find, serve, demo, doctor):
+for command in (ingest, enrich, finetune, train, evaluate, recommend, find, serve, demo, doctor):
     application.command()(command)
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from zhiyin.core.arrays import FloatMatrix
 from zhiyin.core.errors import ConfigError
 from zhiyin.core.models import Content
-from zhiyin.encoders.folders import model_folder
+from zhiyin.encoders.folders import ModelFolder, model_folder
 from zhiyin.encoders.texts import unit_vectors
 
 BATCH = 32
@@ -30,8 +30,8 @@ class SentenceTransformers:
         """
         if find_spec("sentence_transformers") is None:
             raise ConfigError(f"encoder {self.name!r} needs the extra `text`: pip install 'zhiyin[text]'")
-        self._folder = model_folder(self.name, argument)
-        self.fingerprint = f"{self.name}/{self._folder.revision}"
+        self.folder = model_folder(self.name, argument)
+        self.fingerprint = f"{self.name}/{self.folder.revision}"
 
     @cached_property
     def dim(self) -> int:
@@ -39,23 +39,7 @@ class SentenceTransformers:
 
     @cached_property
     def _model(self) -> Any:
-        import torch  # noqa: PLC0415  what is cached needs no model, and loading this takes seconds
-        from sentence_transformers import SentenceTransformer  # noqa: PLC0415
-        from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415
-
-        disable_progress_bar()  # type: ignore[no-untyped-call]
-        try:
-            return SentenceTransformer(
-                str(self._folder.path),
-                device=self._folder.device,
-                local_files_only=True,
-                model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-            )
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-            raise ConfigError(
-                f"{self._folder.path}: sentence-transformers cannot load it on {self._folder.device} ({error}); "
-                "save it anew with SentenceTransformer.save_pretrained, or name another model or device"
-            ) from error
+        return loaded(self.folder)
 
     def encode(self, contents: Sequence[Content]) -> FloatMatrix:
         return unit_vectors(contents, self._read, lambda: self.dim)
@@ -65,3 +49,24 @@ class SentenceTransformers:
             texts, batch_size=BATCH, convert_to_numpy=True, show_progress_bar=False
         )
         return vectors
+
+
+def loaded(folder: ModelFolder) -> Any:
+    """The model in `folder`. Raises `ConfigError` where it cannot be loaded."""
+    import torch  # noqa: PLC0415  what is cached needs no model, and loading this takes seconds
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415
+    from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415
+
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        return SentenceTransformer(
+            str(folder.path),
+            device=folder.device,
+            local_files_only=True,
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise ConfigError(
+            f"{folder.path}: sentence-transformers cannot load it on {folder.device} ({error}); "
+            "save it anew with SentenceTransformer.save_pretrained, or name another model or device"
+        ) from error
