@@ -4,7 +4,7 @@
 
 A catalogue of made-up texts in English and Chinese falls into niches of 20 items, each with words of its own; every
 user likes 12 items of one niche. A system is trained on it and served by `zhiyin serve` in a process of its own. Then
-one item after another is added over HTTP, each in the words of one user's niche, and that user's list of 20 is asked
+one item after another is added over HTTP, each in the words of one user's niche, and that user's list of 10 is asked
 for until it holds the item. Timed from sending the item to the answer that holds it.
 """
 
@@ -37,7 +37,7 @@ from zhiyin.training.statistics import PlainStatistics
 NICHE, LIKED = 20, 12
 USERS = 4_000
 OWN_WORDS, COMMON_WORDS = 8, 2_000
-LENGTH = 20
+LENGTH = 10
 NOW = 1_760_000_000_000
 
 BOUND_SECONDS = 1.0

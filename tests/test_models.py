@@ -19,12 +19,13 @@ from zhiyin.models.content import ContentNeighbours
 from zhiyin.models.ease import Ease
 from zhiyin.models.features import FeatureTrees
 from zhiyin.models.growing import Growing
+from zhiyin.models.linear import Linear
 from zhiyin.models.neighbours import ItemNeighbours, UserNeighbours
 from zhiyin.models.popularity import Popularity
 from zhiyin.testing.model_conformance import CHECKS, Case, check_finds_the_pattern, registered
 from zhiyin.testing.synthetic import DAY, START, dataset_of, planted_groups
 
-PERSONAL = ("ease", "item-neighbours", "user-neighbours", "content", "als", "biased-mf", "features")
+PERSONAL = ("ease", "linear", "item-neighbours", "user-neighbours", "content", "als", "biased-mf", "features")
 MODELS = ("popularity", "conditional-popularity", "profile", "text-neighbours", *PERSONAL)
 
 
@@ -128,10 +129,48 @@ def test_ease_solves_its_regression() -> None:
     np.testing.assert_allclose(model.parameters()["weights"][others, target], expected, atol=1e-5)
 
 
-def test_ease_says_when_items_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zhiyin.models.ease.MOST_ITEMS", 10)
+@pytest.mark.parametrize("kind", [Ease, Linear])
+def test_models_of_items_by_items_say_when_those_are_too_many(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{kind.__module__}.MOST_ITEMS", 10)
     with pytest.raises(InputError, match="32 items are too many"):
-        Ease(Ease.Config()).fit(planted_groups().data, RUN)
+        kind(kind.Config()).fit(planted_groups().data, RUN)
+
+
+@given(st.lists(st.lists(st.integers(0, 6), max_size=8), min_size=1, max_size=6), st.floats(0.3, 3), st.integers(1, 4))
+def test_linear_is_the_ridge_regression_of_what_comes_next(lines: list[list[int]], past: float, horizon: int) -> None:
+    data = dataset_of([History.of_items(line) for line in lines], 7)
+    model = Linear(Linear.Config(l2=2.0, past=past, ahead=0.5, horizon=horizon))
+    model.fit(data, RUN)
+    before, behind = np.zeros((0, 7)), np.zeros((0, 7))
+    for line in lines:
+        for cut in range(1, len(line)):
+            rows = np.zeros((2, 7))
+            for age, item in enumerate(reversed(line[:cut])):
+                rows[0, item] += np.exp(-past * age) if age < model.config.window else 0.0
+            for age, item in enumerate(line[cut : cut + horizon]):
+                rows[1, item] += np.exp(-0.5 * age)
+            before, behind = np.vstack([before, rows[:1]]), np.vstack([behind, rows[1:]])
+    expected = np.linalg.solve(before.T @ before + 2.0 * np.eye(7), before.T @ behind)
+    np.testing.assert_allclose(model.parameters()["weights"], expected, atol=1e-5)
+
+
+def test_linear_goes_by_the_order_of_events() -> None:
+    data = dataset_of([History.of_items([0, 1, 2]), History.of_items([2, 3, 0])] * 20, 4)
+    model = Linear(Linear.Config(horizon=1))
+    model.fit(data, RUN)
+    for latest, following in ((1, 2), (3, 0)):
+        assert model.score([Query(History.of_items([0, latest]), START)])[0].argmax() == following
+
+
+def test_what_one_user_adds_to_linear_is_bounded() -> None:
+    lines = [History.of_items([0, 1] * 50)]
+    sums = []
+    for bound in (1.0, 2.0):
+        model = Linear(Linear.Config(l2=1e6, bound=bound))
+        model.fit(dataset_of(lines, 2), RUN)
+        sums.append(1e6 * model.parameters()["weights"])
+    np.testing.assert_allclose(sums[1], 2 * sums[0], rtol=1e-4)
+    assert np.abs(sums[0]).sum() < 1.5
 
 
 @pytest.mark.parametrize("kind", [Ease, ItemNeighbours, UserNeighbours])

@@ -26,6 +26,7 @@ MODELS = (
     "text-neighbours",
     "als",
     "ease",
+    "linear",
     "features",
     "attentive",
     "transformer",
