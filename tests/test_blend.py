@@ -17,7 +17,7 @@ from zhiyin.core.errors import ArtifactError, ConfigError
 from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.histories import Histories
 from zhiyin.core.models import InductiveModel, Run, TunableModel
-from zhiyin.dataset.splits import cold_items, last_share_split
+from zhiyin.dataset.splits import cold_items, last_share_split, leave_one_out_split
 from zhiyin.models.standing import standings
 from zhiyin.models.weighing import Asked, new_share, weighed
 from zhiyin.testing.model_conformance import CHECKS, Case, check_finds_the_pattern
@@ -220,6 +220,15 @@ def test_where_few_go_on_after_a_time_everybody_is_asked_about_their_last_events
     assert split is not None
     last = last_share_split(data, 0.2).holdout
     np.testing.assert_array_equal(split.holdout.users, last.users)
+
+
+def test_for_leave_one_out_everybody_is_asked_about_their_last_event() -> None:
+    data = planted_groups().data
+    split = weighing_split(data, seed=1, protocol="leave-one-out")
+    assert split is not None
+    last = leave_one_out_split(data).holdout
+    np.testing.assert_array_equal(split.holdout.users, last.users)
+    assert all(map(np.array_equal, split.holdout.targets, last.targets))
 
 
 def test_weights_are_found_on_later_events_with_new_items_among_them() -> None:

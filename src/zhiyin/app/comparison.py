@@ -56,11 +56,12 @@ VALIDATED = {
 class Divisions:
     """validation: on which settings and model are chosen. test: on which nothing is; None where the data has no room.
 
-    words: what the figures are of. notes: what could not be done, and why.
+    protocol: how they were divided. words: what the figures are of. notes: what could not be done, and why.
     """
 
     validation: Split
     test: Split | None
+    protocol: str
     words: str
     notes: tuple[str, ...] = ()
 
@@ -82,8 +83,8 @@ class ComparisonRequest:
     progress: Progress = field(default_factory=Silent)
     announce: Callable[[str], None] = lambda _: None
 
-    def selection(self, model: str) -> Selection:
-        return Selection(self.seed, self.settings.get(model, {}), self.progress, self.checkpoints)
+    def selection(self, model: str, protocol: str = "time") -> Selection:
+        return Selection(self.seed, self.settings.get(model, {}), self.progress, self.checkpoints, protocol=protocol)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +109,7 @@ def divisions(data: Dataset, protocol: str, seed: int) -> Divisions:
         inner = user_holdout_split(outer.train, 0.25, seed + 1)
     else:
         raise InputError(f"unknown protocol {protocol!r}; choose {', '.join(TESTED)}")
-    return Divisions(inner, outer, TESTED[protocol])
+    return Divisions(inner, outer, protocol, TESTED[protocol])
 
 
 def possible_divisions(data: Dataset, protocol: str, seed: int) -> Divisions | None:
@@ -124,7 +125,7 @@ def possible_divisions(data: Dataset, protocol: str, seed: int) -> Divisions | N
             notes.append(f"No test {name}: {error}.")
     for name in order:
         try:
-            return Divisions(validation_split(data, name, seed), None, VALIDATED[name], tuple(notes))
+            return Divisions(validation_split(data, name, seed), None, name, VALIDATED[name], tuple(notes))
         except InputError as error:
             notes.append(f"No validation {name}: {error}.")
     return None
@@ -140,7 +141,7 @@ def compare(data: Dataset, parts: Divisions, request: ComparisonRequest) -> Comp
     notes = list(parts.notes)
     for name in request.models or candidates(data):
         try:
-            trials.append(_tried(name, parts.validation, bench, request))
+            trials.append(_tried(name, parts, bench, request))
         except InputError as error:
             if request.models:
                 raise
@@ -263,10 +264,10 @@ class _Bench:
         return attributes
 
 
-def _tried(name: str, validation: Split, bench: _Bench | None, request: ComparisonRequest) -> Trial:
+def _tried(name: str, parts: Divisions, bench: _Bench | None, request: ComparisonRequest) -> Trial:
     request.announce(f"{name}, choosing settings")
     began = time.perf_counter()
-    trial = best_trial(name, validation, request.selection(name))
+    trial = best_trial(name, parts.validation, request.selection(name, parts.protocol))
     trial = replace(trial, seconds=time.perf_counter() - began)
     if bench is not None:
         request.announce(f"{name}, refitting for the test")

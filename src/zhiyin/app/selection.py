@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -85,7 +85,8 @@ def rating_model(model: Model) -> RatingModel:
 class Selection:
     """settings: over a model's defaults; where there are none, its own alternatives are tried. fixed: over those, too.
 
-    checkpoints: folder in which an interrupted training finds its place again.
+    checkpoints: folder in which an interrupted training finds its place again. protocol: how the data is divided, and
+    so what parts of a model are weighed for.
     """
 
     seed: int = 0
@@ -94,10 +95,11 @@ class Selection:
     checkpoints: Path | None = None
     goal: Goal = field(default_factory=Ranking)
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    protocol: str = "time"
 
     def run(self) -> Run:
         """What surrounds a fit that validates nothing."""
-        hold_out = partial(weighing_split, seed=self.seed)
+        hold_out = partial(weighing_split, seed=self.seed, protocol=self.protocol)
         return Run(PlainTrainer(), PlainStatistics(), seed=self.seed, progress=self.progress, hold_out=hold_out)
 
 
@@ -150,20 +152,25 @@ def validation_split(data: Dataset, protocol: str, seed: int) -> Split:
     raise InputError(f"unknown validation {protocol!r}; choose time, leave-one-out or random")
 
 
-def weighing_split(data: Dataset, seed: int) -> Split | None:
+def weighing_split(data: Dataset, seed: int, protocol: str = "time") -> Split | None:
     """Later events on which parts of a model are weighed, those of new items among them; None of too little data.
 
-    Where few go on after the time that most events precede, the last visits of all who came back are asked about
-    instead, or else the last fifth of each history: what is next in one sitting is not what is next in weeks. Where few
-    answers are new by themselves, a tenth of the items is held out to stand for those to come.
+    Of `leave-one-out` everybody's last event is asked about, otherwise what came after the time that most events
+    precede. Where few go on after that, the last visits of all who came back are asked about instead, or else the last
+    fifth of each history: what is next in one sitting is not what is next in weeks. Where few answers are new by
+    themselves, a tenth of the items is held out to stand for those to come.
     """
     by_time = partial(time_split, start=VALIDATION_START)
     by_share = partial(last_share_split, share=1 - VALIDATION_START)
+    divisions: list[Callable[[Dataset], Split]] = [by_time, last_visit_split, by_share]
+    enough = ASKED
+    if protocol == "leave-one-out":
+        divisions, enough = [leave_one_out_split, by_share], 1
     splits: list[Split] = []
-    for divide in (by_time, last_visit_split, by_share):
+    for divide in divisions:
         with suppress(InputError):
             splits.append(divide(data))
-        if splits and len(splits[-1].holdout) >= ASKED:
+        if splits and len(splits[-1].holdout) >= enough:
             break
     if not splits:
         return None
