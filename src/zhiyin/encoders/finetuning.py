@@ -7,6 +7,7 @@ come, tells when to stop and whether anything was gained.
 """
 
 import json
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -203,6 +204,7 @@ class _Pupil:
         self._model[0].model = self._adapted.merge_and_unload()
         self._model.max_seq_length = self._length
         half = out.with_name(f".{out.name}.partial")
+        shutil.rmtree(half, ignore_errors=True)
         self._model.save_pretrained(str(half), create_model_card=False)
         (half / NOTE).write_text(json.dumps(note, indent=1), "utf-8")
         half.rename(out)
