@@ -15,7 +15,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from transformers import BertConfig, BertModel, BertTokenizer
 from typer.testing import CliRunner
 
-from zhiyin.app.finetune import FineTuneRequest, finetune, lesson, unasked
+from zhiyin.app.finetune import FineTuneRequest, finetune, lesson
 from zhiyin.app.ingest import IngestRequest, ingest
 from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.registry import make_encoder
@@ -24,6 +24,7 @@ from zhiyin.core.arrays import IntMatrix
 from zhiyin.core.errors import ConfigError, InputError
 from zhiyin.core.models import Content, Silent
 from zhiyin.dataset.settings import PreparationSettings
+from zhiyin.dataset.splits import never_asked
 from zhiyin.encoders.finetuning import NOTE, FineTuning, batches, fine_tune
 
 GROUPS, WORDS = 4, 6
@@ -73,7 +74,7 @@ def test_what_goes_together_comes_nearer(small: Path, tmp_path: Path) -> None:
     assert told.epoch >= 1
     assert nearness(f"sentence-transformers:{tmp_path / 'out'}") > 0.2 + nearness(f"sentence-transformers:{small}")
     note = json.loads((tmp_path / "out" / NOTE).read_text("utf-8"))
-    assert (note["after"], note["learning_rate"]) == (told.after, 0.01)
+    assert (note["after"], note["settings"]["learning_rate"]) == (told.after, 0.01)
     encoders = [make_encoder(f"sentence-transformers:{folder}") for folder in (small, tmp_path / "out")]
     assert encoders[0].fingerprint != encoders[1].fingerprint
     assert encoders[0].dim == encoders[1].dim
@@ -117,11 +118,11 @@ def shop(folder: Path, users: int = 60, events: int = 12) -> str:
 
 def test_nothing_is_learned_from_what_comparisons_ask_about(tmp_path: Path) -> None:
     data = prepare_dataset(shop(tmp_path), PreparationSettings(encoders=()))
-    left = unasked(data).histories
+    left = never_asked(data, 0.8).histories
     assert left.timestamps.max() < np.quantile(data.histories.timestamps, 0.8)
     ends = data.histories.lengths
     assert (left.lengths <= ends - 2).all()
-    texts, pairs = lesson(unasked(data))
+    texts, pairs = lesson(never_asked(data, 0.8))
     groups = np.array([int(text[1]) for text in texts])
     assert len(pairs) > 0
     np.testing.assert_array_equal(groups[pairs[:, 0]], groups[pairs[:, 1]])
@@ -140,6 +141,13 @@ def test_a_shop_fine_tunes_on_the_command_line(small: Path, tmp_path: Path) -> N
 def test_other_encoders_are_refused(encoder: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="name a text model as sentence-transformers:FOLDER"):
         finetune(FineTuneRequest(shop(tmp_path), encoder, tmp_path / "out"))
+
+
+def test_a_training_that_diverges_is_not_saved(small: Path, tmp_path: Path) -> None:
+    settings = FineTuning(epochs=1, pairs=200, learning_rate=1e30)
+    told = fine_tune(str(small), TITLES, together(2_000), tmp_path / "out", settings=settings, progress=Silent())
+    assert (told.epoch, told.after) == (0, told.before)
+    assert not (tmp_path / "out").exists()
 
 
 def test_too_little_is_told_and_a_folder_is_not_overwritten(small: Path, tmp_path: Path) -> None:

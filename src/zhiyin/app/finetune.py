@@ -1,8 +1,7 @@
 """Use case: a text encoder that has learned from a store what its people take together."""
 
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,11 @@ from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.selection import VALIDATION_START
 from zhiyin.core.arrays import IntMatrix
 from zhiyin.core.dataset import Dataset
-from zhiyin.core.errors import ConfigError, InputError
+from zhiyin.core.errors import ConfigError
 from zhiyin.core.models import Progress, Silent
 from zhiyin.dataset.pairs import following_pairs
 from zhiyin.dataset.settings import PreparationSettings
-from zhiyin.dataset.splits import leave_one_out_split, time_split
+from zhiyin.dataset.splits import never_asked
 from zhiyin.encoders.finetuning import FineTuned, FineTuning, fine_tune
 from zhiyin.encoders.sentence_transformers import SentenceTransformers
 
@@ -38,9 +37,10 @@ class FineTuneRequest:
 
 
 def finetune(request: FineTuneRequest) -> FineTuned:
-    """Learns from events that no comparison of models asks about: a figure of the new encoder stays honest.
+    """Learns from events that comparisons by time or by leave-one-out ask nothing about, where their data is prepared
+    alike: figures of the new encoder stay honest. A blend weighs its parts on some of them, and may lean on content.
 
-    Those are the ones before the time of validation, without the last two of each user. Raises `ConfigError` for an
+    Raises `ConfigError` for an
     encoder that cannot be fine-tuned, and `InputError` where there is too little to learn from.
     """
     kind, _, argument = request.encoder.partition(":")
@@ -48,21 +48,11 @@ def finetune(request: FineTuneRequest) -> FineTuned:
         raise ConfigError(
             f"{request.encoder!r} cannot be fine-tuned; name a text model as {SentenceTransformers.name}:FOLDER"
         )
-    data = unasked(prepare_dataset(request.store, request.preparation.model_copy(update={"encoders": ()})))
+    preparation = request.preparation.model_copy(update={"encoders": ()})
+    data = never_asked(prepare_dataset(request.store, preparation), VALIDATION_START)
     texts, pairs = lesson(data)
     settings = FineTuning(epochs=request.epochs, pairs=request.pairs, seed=request.seed)
     return fine_tune(argument, texts, pairs, request.out, settings=settings, progress=request.progress)
-
-
-def unasked(data: Dataset) -> Dataset:
-    """What is left for an encoder to learn from where models are compared by time or by leave-one-out."""
-    left = data
-    with suppress(InputError):
-        left = leave_one_out_split(data, "validation").train
-    with suppress(InputError):
-        cut = time_split(data, VALIDATION_START).train.now
-        left = replace(left, histories=left.histories.keep(left.histories.timestamps < cut))
-    return left
 
 
 def lesson(data: Dataset) -> tuple[Sequence[str], IntMatrix]:

@@ -15,7 +15,7 @@ def finetune(
     encoder: Annotated[str, typer.Option(help="the model to begin with: sentence-transformers:FOLDER")],
     out: Annotated[Path, typer.Option(help="folder of the new model, for sentence-transformers:OUT")],
     epochs: Annotated[int, typer.Option(help="passes at most", min=1)] = 3,
-    pairs: Annotated[int, typer.Option(help="pairs of items a pass", min=1)] = 10_000,
+    pairs: Annotated[int, typer.Option(help="pairs of items a pass", min=64)] = 10_000,
     seed: int = 0,
     config: Annotated[Path | None, typer.Option(help="TOML with a [preparation] table")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
@@ -34,7 +34,11 @@ def finetune(
         typer.echo(json.dumps(asdict(report)))
     else:
         figures = f"held-out items found: {report.before:.4f} before, {report.after:.4f} after (mean reciprocal rank)"
-        screen.print(f"{report.pairs:,} pairs of {report.texts:,} texts; {figures}", highlight=False, soft_wrap=True)
+        screen.print(
+            f"{report.pairs:,} pairs of {report.texts:,} texts to learn from; {figures}",
+            highlight=False,
+            soft_wrap=True,
+        )
         outcome = f"saved {out}; name it as sentence-transformers:{out}" if report.epoch else "no better: nothing saved"
         screen.print(outcome, highlight=False, soft_wrap=True)
     if not report.epoch:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -127,6 +128,16 @@ def newcomer_splits(data: Dataset, start: float, after: Sequence[int]) -> dict[i
         name = f"newcomers after {k} events"
         splits[k] = Split(train, Holdout(name, rows, queries, tuple(targets), tuple(ratings), tuple(seen)))
     return splits
+
+
+def never_asked(data: Dataset, start: float) -> Dataset:
+    """The events that neither a split by time from the quantile `start` on asks about, nor leave-one-out."""
+    histories = data.histories
+    lengths = histories.lengths[histories.users]
+    held = (lengths >= 3) & (lengths - histories.places <= 2)
+    with suppress(InputError):
+        held |= histories.timestamps >= _moments(data, start)[0]
+    return _without(data, held, data.now, f"never asked, from {start}")
 
 
 def item_holdout_split(data: Dataset, share: float, seed: int) -> Split:

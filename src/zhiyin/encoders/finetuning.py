@@ -30,7 +30,7 @@ LEAST = 50
 """Pairs to learn from, and pairs held out, without which nothing is tried."""
 
 TOKENS = 32
-"""Read of a text while learning: a long title. Time goes with it."""
+"""Read of a text while learning and judging: a long title. Time goes with it."""
 
 WARM_UP = 0.1
 NOTE = "finetuning.json"
@@ -52,9 +52,10 @@ class FineTuning:
 
 @dataclass(frozen=True)
 class FineTuned:
-    """texts, pairs: learned from. before, after: mean reciprocal rank of held-out texts among all of these.
+    """texts, pairs: to learn from; each epoch draws some of these.
 
-    epoch: after which the model was best; 0, and it is not saved, where it found none better than before.
+    before, after: mean reciprocal rank of held-out texts among all of these; after is that of the best epoch, on the
+    texts that tell which is best. epoch: the best one; 0, and nothing is saved, where none was better than before.
     """
 
     texts: int
@@ -74,8 +75,7 @@ def fine_tune(
     """
     if find_spec("peft") is None:
         raise ConfigError("fine-tuning needs the extra `tuning`: pip install 'zhiyin[tuning]'")
-    if out.exists():
-        raise InputError(f"{out}: is there already; name a new folder, or take it away")
+    _claim(out)
     generator = np.random.default_rng(settings.seed)
     known, held = _divided(pairs, generator)
     folder = SentenceTransformers(argument).folder
@@ -92,8 +92,20 @@ def fine_tune(
         weights, epoch, best = pupil.weights(), place, figure
     told = FineTuned(len(np.unique(known)), len(known), before, best, epoch)
     if epoch:
-        pupil.save(out, weights, {"from": folder.revision, **asdict(settings), **asdict(told)})
+        pupil.save(out, weights, {"from": folder.revision, "settings": asdict(settings), **asdict(told)})
     return told
+
+
+def _claim(out: Path) -> None:
+    """Raises `InputError` where `out` cannot become a new folder that encoders can be named by."""
+    if out.exists():
+        raise InputError(f"{out}: is there already; name a new folder, or take it away")
+    if "@" in out.name:
+        raise InputError(f"{out}: what stands behind an @ names a device; name the folder without one")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be made ({error.strerror}); name another folder") from error
 
 
 def _divided(pairs: IntMatrix, generator: np.random.Generator) -> tuple[IntMatrix, IntMatrix]:
@@ -120,8 +132,11 @@ def batches(pairs: IntMatrix, size: int) -> Iterator[IntMatrix]:
         batch: list[list[int]] = []
         later: list[list[int]] = []
         met: set[int] = set()
-        for pair in waiting:
-            fits = len(batch) < size and met.isdisjoint(pair)
+        for place, pair in enumerate(waiting):
+            if len(batch) == size:
+                later += waiting[place:]
+                break
+            fits = met.isdisjoint(pair)
             (batch if fits else later).append(pair)
             met.update(pair if fits else ())
         waiting = later
@@ -140,7 +155,6 @@ class _Pupil:
         )
 
         self._model, self._texts, self._settings = model, texts, settings
-        self._length, model.max_seq_length = model.max_seq_length, min(TOKENS, model.max_seq_length or TOKENS)
         torch.manual_seed(settings.seed)
         adapters = LoraConfig(r=settings.rank, lora_alpha=2 * settings.rank, target_modules="all-linear")
         try:
@@ -151,32 +165,35 @@ class _Pupil:
         except (AttributeError, ValueError) as error:
             raise ConfigError(f"this model takes no adapters of low rank ({error}); fine-tune another") from error
         model[0].model = self._adapted
+        self._length, model.max_seq_length = model.max_seq_length, min(TOKENS, model.max_seq_length or TOKENS)
         self._loss = MultipleNegativesRankingLoss(
             model, directions=("query_to_doc", "doc_to_query"), partition_mode="per_direction"
         )
         trained = [each for each in self._adapted.parameters() if each.requires_grad]
         self._optimiser = torch.optim.AdamW(trained, lr=settings.learning_rate)
-        steps = max(1, settings.epochs * settings.pairs // settings.batch)
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            self._optimiser, lambda step: min((step + 1) / (WARM_UP * steps), max(0.0, 1 - step / steps), 1.0)
-        )
+        self._taught = 0
 
     def learn(self, pairs: IntMatrix, progress: Progress) -> float:
-        """The mean loss of an epoch."""
+        """The mean loss of an epoch. How fast it learns rises first, and falls to nothing by the last epoch."""
         import torch  # noqa: PLC0415
 
         self._model.train()
-        losses, taught = [], 0
+        whole = self._settings.epochs * len(pairs)
+        losses: list[float] = []
         for batch in batches(pairs, self._settings.batch):
             features = [self._read(side) for side in batch.T]
             loss = self._loss(features, torch.empty(0))
+            part = (self._taught + len(batch)) / whole
+            for group in self._optimiser.param_groups:
+                group["lr"] = self._settings.learning_rate * min(part / WARM_UP, max(0.0, 1 - part), 1.0)
             self._optimiser.zero_grad()
             loss.backward()
             self._optimiser.step()
-            self._schedule.step()
             losses.append(float(loss.detach()))
-            taught += len(batch)
-            progress.batch(taught, len(pairs), losses[-1])
+            self._taught += len(batch)
+            progress.batch(len(losses), -(-len(pairs) // self._settings.batch), losses[-1])
+        if not losses:
+            raise InputError("no two pairs of items have four different texts: there is nothing to tell apart")
         return float(np.mean(losses))
 
     def found(self, pairs: IntMatrix) -> float:
@@ -188,7 +205,8 @@ class _Pupil:
         nearness = self._vectors(sources) @ self._vectors(candidates).T
         shown = nearness[source]
         mine = shown[np.arange(len(pairs)), place]
-        return float(np.mean(1.0 / (shown >= mine[:, None]).sum(axis=1)))
+        # Numbers that are none, as a training that diverged leaves, rank last.
+        return float(np.mean(1.0 / (~(shown < mine[:, None])).sum(axis=1)))
 
     def weights(self) -> dict[str, Any]:
         """Of the adapters alone."""
@@ -210,7 +228,8 @@ class _Pupil:
         half.rename(out)
 
     def _read(self, rows: IntVector) -> dict[str, Any]:
-        features = self._model.preprocess([self._texts[row] for row in rows.tolist()])
+        prompt = self._model.prompts.get(self._model.default_prompt_name)
+        features = self._model.preprocess([self._texts[row] for row in rows.tolist()], prompt=prompt)
         device = self._model.device
         return {name: value.to(device) if hasattr(value, "to") else value for name, value in features.items()}
 

@@ -65,7 +65,7 @@ def loaded(folder: ModelFolder) -> Any:
             local_files_only=True,
             model_kwargs={"use_safetensors": True, "dtype": torch.float32},
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AssertionError) as error:
         raise ConfigError(
             f"{folder.path}: sentence-transformers cannot load it on {folder.device} ({error}); "
             "save it anew with SentenceTransformer.save_pretrained, or name another model or device"

@@ -27,8 +27,8 @@ from zhiyin.models.inputs import Sparse
 from zhiyin.models.sequences import liked
 from zhiyin.models.stored import ModelConfig, StoredModel
 
-MOST_ITEMS = 40_000
-"""Three dense matrices of items x items of four bytes: 19 GB for that many."""
+MOST_ITEMS = 25_000
+"""Three dense matrices of items x items of four bytes, 7.5 GB for that many, and the sums of products before them."""
 
 TRIFLE = 1e-3
 """Events that count less are not read."""
@@ -41,7 +41,7 @@ class LinearConfig(ModelConfig):
     """
 
     l2: float = Field(default=100.0, gt=0)
-    past: float = Field(default=1.0, gt=0)
+    past: float = Field(default=1.0, ge=0.05, le=100)
     ahead: float = Field(default=1.0, ge=0)
     horizon: int = Field(default=5, ge=1)
     bound: float = Field(default=4096.0, gt=0)

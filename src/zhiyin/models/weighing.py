@@ -30,7 +30,7 @@ LATE = 0.8
 
 PLACES = 10
 STEPS = (0.25, 0.5, 1.0, 2.0)
-"""Weights that are tried, that of the best model being 1."""
+"""Weights that are tried, those of the best and of its equals being 1."""
 
 ERRORS = 2.0
 HALVINGS = 40
@@ -163,7 +163,9 @@ def _greedy(found: FloatMatrix, answers: BoolMatrix, hidden: BoolMatrix) -> Floa
 
 
 def _equals(found: FloatMatrix, answers: BoolMatrix, hidden: BoolMatrix) -> FloatVector:
-    """(models,) 1 for the best and those that it is not surely above; for it alone where it is, of them together."""
+    """(models,) 1 for the best and those that it is not surely above; for the best alone where it is surely above all
+    of these together.
+    """
     alone = [_ndcg(each, answers, hidden) for each in found]
     best = max(alone, key=lambda figures: float(figures.mean()))
     equal = np.array([not _surely(best - figures) for figures in alone], np.float64)
