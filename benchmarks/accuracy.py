@@ -40,8 +40,6 @@ METRICS = ("recall@5", "recall@10", "ndcg@5", "ndcg@10")
 MODELS = "popularity,text-neighbours,ease,linear"
 PUBLISHED = Path(__file__).with_name("published.json")
 
-Figures = Mapping[str, float]
-
 
 def ordered(events: pl.DataFrame, shuffled: bool) -> pl.DataFrame:
     """In the order of each user's events, which a missing day takes its place in; `shuffled` within a day."""

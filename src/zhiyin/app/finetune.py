@@ -40,8 +40,8 @@ def finetune(request: FineTuneRequest) -> FineTuned:
     """Learns from events that comparisons by time or by leave-one-out ask nothing about, where their data is prepared
     alike: figures of the new encoder stay honest. A blend weighs its parts on some of them, and may lean on content.
 
-    Raises `ConfigError` for an
-    encoder that cannot be fine-tuned, and `InputError` where there is too little to learn from.
+    Raises `ConfigError` for an encoder that cannot be fine-tuned, and `InputError` where there is too little to learn
+    from.
     """
     kind, _, argument = request.encoder.partition(":")
     if kind != SentenceTransformers.name or not argument:

@@ -24,6 +24,7 @@ from zhiyin.core.histories import Histories
 from zhiyin.core.models import Candidates, FitReport, Run, gather
 from zhiyin.core.results import Contributions
 from zhiyin.models.inputs import Sparse
+from zhiyin.models.neighbours import norms
 from zhiyin.models.sequences import liked
 from zhiyin.models.stored import ModelConfig, StoredModel
 
@@ -124,7 +125,7 @@ class Linear(StoredModel):
         )
         steps = np.arange(1, self.config.horizon + 1)
         behind = _faded(histories.items, events, steps, ahead, rate=self.config.ahead, width=n_items)
-        size = np.sqrt(_squares(before)) * (np.sqrt(_squares(before)) + np.sqrt(_squares(behind)))
+        size = norms(before) * (norms(before) + norms(behind))
         added = np.bincount(user, size, len(users))
         scale = np.sqrt(self.config.bound / np.maximum(added, self.config.bound))[user]
         return before.multiply(scale[:, None]).tocsr(), behind.multiply(scale[:, None]).tocsr()
@@ -144,7 +145,3 @@ def _faded(
     matrix: Any = sparse.coo_matrix(cells, (len(events), width)).tocsr()
     matrix.sum_duplicates()
     return matrix
-
-
-def _squares(rows: Sparse) -> FloatVector:
-    return np.asarray(rows.multiply(rows).sum(axis=1), np.float64).ravel()
