@@ -1,4 +1,4 @@
-"""The loop resumes to the same parameters, and its losses are one number a user."""
+"""The loop resumes to the same parameters, and its losses count users alike."""
 
 import json
 import os
@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from zhiyin.core.models import Outputs, Run
+from zhiyin.core.models import Outputs, Products, Run, Shares
 from zhiyin.models.attentive import Attentive, AttentiveConfig
 from zhiyin.models.transformer import Transformer, TransformerConfig
 from zhiyin.testing.synthetic import planted_groups
+from zhiyin.training import losses
 from zhiyin.training.checkpoint import load
 from zhiyin.training.loop import PlainTrainer
-from zhiyin.training.losses import LOSSES, per_user
+from zhiyin.training.losses import LOSSES, mean_loss
 from zhiyin.training.statistics import PlainStatistics
 
 SMALL = TransformerConfig(dim=16, layers=1, heads=2, length=12, epochs=6, patience=0, batch_users=8)
@@ -160,14 +161,40 @@ def test_questions_after_a_pause_are_put_where_a_user_came_back(kind: type[Trans
     assert any((a != paused.parameters()[name]).any() for name, a in anywhere.parameters().items())
 
 
-def test_losses_reduce_to_one_number_a_user() -> None:
+def test_users_count_alike_in_a_loss_however_many_positions_they_have() -> None:
     owner = torch.tensor([0, 0, 1])
     scores = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, -1.0]])
+    outputs = Outputs(scores, torch.zeros(3, dtype=torch.long), owner)
     for name in ("bce", "bpr", "cross-entropy"):
-        target = torch.zeros(3, dtype=torch.long)
-        losses = LOSSES[name](Outputs(scores, target, owner))
-        assert losses.shape == (3,)
-        assert per_user(losses, owner, 2)[0] == losses[:2].mean()
-    squared = LOSSES["mse"](Outputs(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 0.0, 3.0]), owner))
-    assert per_user(squared, owner, 2).tolist() == [2.0, 0.0]
+        alone = LOSSES[name](outputs)
+        assert alone.shape == (3,)
+        assert torch.isclose(mean_loss(name, outputs, 2), (alone[:2].mean() + alone[2]) / 2)
+        assert torch.isclose(mean_loss(name, outputs, 2, mean_positions=1.5), alone.sum() / 3)
+    squared = Outputs(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 0.0, 3.0]), owner)
+    assert mean_loss("mse", squared, 2) == 1.0
     assert torch.isclose(LOSSES["bpr"](Outputs(scores, None, owner))[0], torch.log1p(torch.exp(torch.tensor(-2.0))))
+
+
+@pytest.mark.parametrize("cells", [1, 40, 10_000])
+def test_a_loss_over_all_items_does_not_depend_on_how_many_scores_are_held(
+    cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "CELLS", cells)
+    generator = torch.Generator().manual_seed(0)
+    states, vectors, bias, offsets = (
+        torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((7, 3), (11, 3), (11,), (2, 11))
+    )
+    learned = states.requires_grad_(), vectors.requires_grad_(), bias.requires_grad_()
+    moments, owner = torch.tensor([0, 1, 1, 0, 1, 0, 0]), torch.tensor([0, 0, 1, 1, 1, 2, 2])
+    position = torch.tensor([0, 1, 2, 3, 3, 3, 4, 5, 6])
+    asked = Shares(position, torch.arange(9), 1.0 / torch.bincount(position)[position].double())
+    whole = states @ vectors.T + bias + offsets[moments]
+    dense = torch.zeros(7, 11, dtype=torch.float64).index_put((position, asked.item), asked.share)
+    one_by_one = torch.nn.functional.cross_entropy(whole, dense, reduction="none")
+    expected = (one_by_one[:2].mean() + one_by_one[2:5].mean() + one_by_one[5:].mean()) / 3
+    found = mean_loss("cross-entropy", Outputs(Products(*learned, offsets, moments), asked, owner), 3)
+    assert torch.isclose(found, expected)
+    for mine, theirs in zip(
+        torch.autograd.grad(2 * found, learned), torch.autograd.grad(2 * expected, learned), strict=True
+    ):
+        assert torch.allclose(mine, theirs)

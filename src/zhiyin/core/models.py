@@ -65,11 +65,39 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Products:
+    """Scores (p, n_items) by what they are products of, so that they need not all be held at once.
+
+        scores = states @ vectors.T + bias + offsets[moments]
+
+    Tensors (torch): states (p, dim), vectors (n_items, dim), bias (n_items,), offsets (m, n_items) from which nothing
+    is learned, moments (p,) rows of them.
+    """
+
+    states: Any
+    vectors: Any
+    bias: Any
+    offsets: Any
+    moments: Any
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What positions ask for. Tensors (torch) of equal length: share[i] of position[i] is for item[i].
+
+    The shares of a position add up to 1; positions are in order.
+    """
+
+    position: Any
+    item: Any
+    share: Any
+
+
+@dataclass(frozen=True)
 class Outputs:
     """A batch scored. Tensors (torch): `owner` (p,) the place of each position's user in the batch.
 
-    mse: scores (p,) against target (p,) floats. Full scoring: scores (p, n_items) against target (p,) rows, or
-    (p, n_items) shares that add up to 1.
+    mse: scores (p,) against target (p,) floats. Full scoring: `Products` against `Shares`, by cross-entropy.
     Sampled: scores (p, 1 + negatives), the positive first; target is all zeros.
     """
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from zhiyin.core.arrays import IntVector
 from zhiyin.core.dataset import Dataset, Query
-from zhiyin.core.models import Outputs, Run
+from zhiyin.core.models import Outputs, Run, Shares
 from zhiyin.core.results import Contributions
 from zhiyin.models.content_reading import Fusion
 from zhiyin.models.next_item import NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
@@ -130,10 +130,9 @@ class Task(NextItemTask[Network]):
         items = self.module.items()
         states = self.module(rows, items.evidence)
         if negatives is None:
-            scores = self.module.scores(states, self.logs[moments], items)
-            alike = 1.0 / torch.bincount(question, minlength=len(rows))[question].to(scores.dtype)
-            shares = torch.zeros_like(scores).index_put_((question, answers), alike, accumulate=True)
-            return Outputs(scores, shares, owner)
+            alike = 1.0 / torch.bincount(question, minlength=len(rows))[question].to(states.dtype)
+            products = self.module.products(states, self.logs, moments, items)
+            return Outputs(products, Shares(question, answers, alike), owner)
         scores = self.sampled(states[question], answers, moments[question], negatives, items)
         return Outputs(scores, torch.zeros_like(answers), owner[question])
 

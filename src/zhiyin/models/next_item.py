@@ -16,7 +16,7 @@ from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.errors import ConfigError
 from zhiyin.core.histories import Histories
-from zhiyin.core.models import Candidates, Objective, Parameters, Run, gather
+from zhiyin.core.models import Candidates, Objective, Parameters, Products, Run, gather
 from zhiyin.models.content_reading import ContentReading
 from zhiyin.models.growing import Growing
 from zhiyin.models.moments import Moments
@@ -125,9 +125,10 @@ class NextItemNetwork(ItemNetwork, ABC):
         vectors = known[:, None] * self.ids + told
         return Items(vectors, known * self.item_bias + (1 - known) * base, known, self.evidence(vectors, shares))
 
-    def scores(self, states: Tensor, moments: Tensor, items: Items) -> Tensor:
-        """(n, n_items) of states (n, dim) when log popularity is `moments` (n, n_items)."""
-        return self.centred(states) @ items.vectors.T + items.base + items.known * moments
+    def products(self, states: Tensor, logs: Tensor, moments: Tensor, items: Items) -> Products:
+        """Scores of all items by states (n, dim), each at a moment (n,), when log popularity is `logs[moment]`."""
+        offsets = logs if self.content is None else items.known * logs
+        return Products(self.centred(states), items.vectors, items.base, offsets, moments)
 
     def sampled(self, states: Tensor, rows: Tensor, moments: Tensor, items: Items) -> Tensor:
         """(n, k) scores of the items `rows` (n, k), whose log popularity is `moments` (n, k)."""

@@ -1,6 +1,7 @@
 """A causal transformer with cross-entropy over items (Kang & McAuley, 2018; Klenitskiy & Vasilev, 2023)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, cast
 
 import numpy as np
@@ -11,9 +12,9 @@ from torch import Tensor, nn
 
 from zhiyin.core.arrays import IntMatrix, IntVector
 from zhiyin.core.dataset import Dataset
-from zhiyin.core.models import Outputs, Run
+from zhiyin.core.models import Outputs, Run, Shares
 from zhiyin.models.next_item import NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
-from zhiyin.models.sequences import pad
+from zhiyin.models.sequences import alike, pad
 
 IGNORED = -100
 
@@ -87,38 +88,67 @@ class Network(NextItemNetwork):
     def read(self, sequences: Sequence[IntVector], evidence: Tensor) -> Tensor:
         # With the row that starts a history, the latest place that training asked about is the last of the table.
         sequences = [sequence[max(0, len(sequence) + 1 - self.positions.num_embeddings) :] for sequence in sequences]
-        rows = torch.from_numpy(begun(sequences, self.n_items))
-        return cast(
-            Tensor, self(rows, evidence)[torch.arange(len(sequences)), torch.tensor([len(s) for s in sequences])]
-        )
+        lengths = np.array([len(sequence) for sequence in sequences], np.int64)
+        states = evidence.new_empty(len(sequences), evidence.shape[1])
+        for group in alike(lengths):
+            rows = torch.from_numpy(begun([sequences[place] for place in group], self.n_items))
+            states[group] = self(rows, evidence)[torch.arange(len(group)), torch.from_numpy(lengths[group])]
+        return states
+
+
+@dataclass(frozen=True)
+class Part:
+    """Histories `rows` (n, length) of a batch, and the q questions that are asked of them.
+
+    row, place: (q,) after which event of which history. answers, moments, owner: (q,) the item, when, and whose.
+    """
+
+    rows: Tensor
+    row: Tensor
+    place: Tensor
+    answers: Tensor
+    moments: Tensor
+    owner: Tensor
 
 
 class Task(NextItemTask[Network]):
     """Ask after places of every user's latest events what comes next or later."""
 
-    def batch(self, users: IntVector, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        sequences, answers, moments = [], [], []
-        for user in users:
-            first, end = self.histories.indptr[user : user + 2].tolist()
-            # A window that may end before the history does has answers beyond it, as a question of today has.
-            stop = generator.integers(min(end, first + self.config.length), end + 1)
-            window = np.arange(max(first, stop - self.config.length), stop)
-            sequences.append(self.histories.items[window])
-            answers.append(self._answers(window, end, generator))
-            moments.append(self.moments.rows(self.histories.timestamps[window]))
-        width = max(map(len, sequences))
-        inputs = begun([sequence[:-1] for sequence in sequences], self.module.n_items)
-        return self.tensor(inputs), self.tensor(pad(answers, width, IGNORED)), self.tensor(pad(moments, width, 0))
+    def batch(self, users: IntVector, generator: np.random.Generator) -> list[Part]:
+        asked = [self._asked(user, generator) for user in users]
+        lengths = np.array([len(items) for items, _, _ in asked], np.int64)
+        return [self._part(group, [asked[place] for place in group]) for group in alike(lengths)]
 
-    def outputs(self, batch: tuple[Tensor, Tensor, Tensor], negatives: Tensor | None) -> Outputs:
-        inputs, targets, moments = batch
-        asked = targets != IGNORED
+    def outputs(self, batch: list[Part], negatives: Tensor | None) -> Outputs:
         items = self.module.items()
-        states, target, moment = self.module(inputs, items.evidence)[asked], targets[asked], moments[asked]
-        owner = asked.nonzero()[:, 0]
+        states = torch.cat([self.module(part.rows, items.evidence)[part.row, part.place] for part in batch])
+        target, moments, owner = (
+            torch.cat([getattr(part, name) for part in batch]) for name in ("answers", "moments", "owner")
+        )
         if negatives is None:
-            return Outputs(self.module.scores(states, self.logs[moment], items), target, owner)
-        return Outputs(self.sampled(states, target, moment, negatives, items), torch.zeros_like(target), owner)
+            shares = Shares(torch.arange(len(target), device=target.device), target, states.new_ones(len(target)))
+            return Outputs(self.module.products(states, self.logs, moments, items), shares, owner)
+        return Outputs(self.sampled(states, target, moments, negatives, items), torch.zeros_like(target), owner)
+
+    def _asked(self, user: int, generator: np.random.Generator) -> tuple[IntVector, IntVector, IntVector]:
+        """The items of a window of the user's history; what each place of it is asked for, and the row of its moment.
+
+        A window that may end before the history does has answers beyond it, as a question of today has.
+        """
+        first, end = self.histories.indptr[user : user + 2].tolist()
+        stop = generator.integers(min(end, first + self.config.length), end + 1)
+        window = np.arange(max(first, stop - self.config.length), stop)
+        moments = self.moments.rows(self.histories.timestamps[window])
+        return self.histories.items[window], self._answers(window, end, generator), moments
+
+    def _part(self, owner: IntVector, asked: Sequence[tuple[IntVector, IntVector, IntVector]]) -> Part:
+        items, answers, moments = zip(*asked, strict=True)
+        width = max(map(len, items))
+        rows = begun([sequence[:-1] for sequence in items], self.module.n_items)
+        target, moment = pad(answers, width, IGNORED), pad(moments, width, 0)
+        row, place = np.nonzero(target != IGNORED)
+        columns = (rows, row, place, target[row, place], moment[row, place], owner[row])
+        return Part(*(self.tensor(column) for column in columns))
 
     def _answers(self, window: IntVector, end: int, generator: np.random.Generator) -> IntVector:
         """An item from each place of the window on that is asked about, `IGNORED` for the others."""

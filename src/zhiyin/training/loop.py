@@ -15,7 +15,7 @@ from zhiyin.core.arrays import IntVector
 from zhiyin.core.errors import ZhiyinError
 from zhiyin.core.models import FitReport, Run, TrainingTask
 from zhiyin.training import checkpoint
-from zhiyin.training.losses import LOSSES, per_user
+from zhiyin.training.losses import mean_loss
 
 
 class PlainTrainer:
@@ -117,8 +117,7 @@ def _epoch(task: TrainingTask, run: Run, course: _Course, epoch: int) -> float:
     total, seen = 0.0, 0
     for step in range(steps):
         users = order[step * size : (step + 1) * size]
-        losses = _losses(task, users, generator, run.device)
-        loss = losses.mean()
+        loss = _loss(task, users, generator, run.device)
         if not torch.isfinite(loss):
             raise ZhiyinError(
                 f"training diverged in epoch {epoch + 1}: the loss is not finite; lower the learning rate"
@@ -127,12 +126,12 @@ def _epoch(task: TrainingTask, run: Run, course: _Course, epoch: int) -> float:
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(module.parameters(), task.schedule.clip_norm)
         optimizer.step()
-        total, seen = total + float(losses.detach().sum()), seen + len(users)
+        total, seen = total + len(users) * float(loss.detach()), seen + len(users)
         run.progress.batch(step + 1, steps, total / seen)
     return total / max(seen, 1)
 
 
-def _losses(task: TrainingTask, users: IntVector, generator: np.random.Generator, device: str) -> Tensor:
+def _loss(task: TrainingTask, users: IntVector, generator: np.random.Generator, device: str) -> Tensor:
     batch = task.batch(users, generator)
     objective = task.objective
     if objective.negatives == 0:
@@ -146,7 +145,7 @@ def _losses(task: TrainingTask, users: IntVector, generator: np.random.Generator
             correction = torch.from_numpy(np.log(probability[rows] * objective.negatives)).to(outputs.scores)
             outputs.scores[:, 1:] -= correction
     weigh = float(task.item_counts.sum()) / len(task.users) if objective.weigh == "events" else None
-    return per_user(LOSSES[objective.loss](outputs), outputs.owner, len(users), weigh)
+    return mean_loss(objective.loss, outputs, len(users), weigh)
 
 
 def _identity(task: TrainingTask, run: Run) -> str:

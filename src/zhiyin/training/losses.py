@@ -1,13 +1,17 @@
-"""Losses of a batch, one number a user, so that private training can clip per user."""
+"""Losses of a batch of users."""
 
 from collections.abc import Callable
-from typing import cast
+from itertools import pairwise
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from zhiyin.core.models import Outputs
+from zhiyin.core.models import Outputs, Products, Shares
+
+CELLS = 2**20
+"""Scores that are held at once: as many as stay near the processor."""
 
 
 def mse(outputs: Outputs) -> Tensor:
@@ -38,9 +42,58 @@ LOSSES: dict[str, Callable[[Outputs], Tensor]] = {
 }
 
 
-def per_user(losses: Tensor, owner: Tensor, users: int, mean_positions: float | None = None) -> Tensor:
-    """(users,) the mean loss of each user's positions, or their sum over `mean_positions`."""
-    sums = torch.zeros(users, dtype=losses.dtype, device=losses.device).index_add_(0, owner, losses)
-    if mean_positions is not None:
-        return sums / mean_positions
-    return sums / torch.bincount(owner, minlength=users).clamp(min=1)
+def mean_loss(loss: str, outputs: Outputs, users: int, mean_positions: float | None = None) -> Tensor:
+    """() the mean over `users` of the mean loss of their positions, or of its sum over `mean_positions`."""
+    owner: Tensor = outputs.owner
+    if mean_positions is None:
+        weights = 1.0 / (users * torch.bincount(owner, minlength=users).to(torch.get_default_dtype())[owner])
+    else:
+        weights = torch.full(owner.shape, 1.0 / (users * mean_positions), device=owner.device)
+    if isinstance(outputs.scores, Products):
+        return full_cross_entropy(outputs.scores, outputs.target, weights.to(outputs.scores.states))
+    return weights @ LOSSES[loss](outputs)
+
+
+def full_cross_entropy(scores: Products, target: Shares, weights: Tensor) -> Tensor:
+    """() the sum of the cross-entropy of all items at every position, times `weights` (p,).
+
+    A few positions at a time; what is learned from them is summed up before the next ones are scored, as in Wijmans et
+    al. (2024), so that no matrix of all scores is held and none is computed twice.
+    """
+    return cast(
+        Tensor,
+        _FullCrossEntropy.apply(  # type: ignore[no-untyped-call]
+            scores.states, scores.vectors, scores.bias, scores.offsets, scores.moments, target, weights
+        ),
+    )
+
+
+class _FullCrossEntropy(torch.autograd.Function):
+    """Gradients are computed along with the loss and held until they are asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, vectors: Tensor, bias: Tensor, *given: Any) -> Tensor:
+        offsets, moments, target, weights = given
+        loss = states.new_zeros(())
+        by_state, by_vector, by_bias = torch.empty_like(states), torch.zeros_like(vectors), torch.zeros_like(bias)
+        rows = max(1, CELLS // len(vectors))
+        starts = torch.arange(0, len(states) + rows, rows, device=states.device)
+        ends = torch.searchsorted(target.position, starts).tolist()
+        for start, (first, end) in zip(starts[:-1].tolist(), pairwise(ends), strict=True):
+            chunk = slice(start, start + rows)
+            position, item, share = target.position[first:end] - start, target.item[first:end], target.share[first:end]
+            weight, weighted = weights[chunk], weights[chunk, None] * states[chunk]
+            found = torch.addmm(bias, states[chunk], vectors.T).add_(offsets[moments[chunk]])
+            found = F.log_softmax(found, 1)
+            loss -= (weight[position] * share * found[position, item]).sum()
+            found.exp_().index_put_((position, item), -share, accumulate=True)
+            by_state[chunk] = weight[:, None] * (found @ vectors)
+            by_vector.addmm_(found.T, weighted)
+            by_bias.addmv_(found.T, weight)
+        ctx.save_for_backward(by_state, by_vector, by_bias)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        by_state, by_vector, by_bias = (gradients[0] * each for each in ctx.saved_tensors)
+        return by_state, by_vector, by_bias, None, None, None, None
