@@ -1,5 +1,6 @@
 """Several models as one: what each weighs, for known items and for new ones."""
 
+import itertools
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -84,6 +85,18 @@ def test_new_items_have_the_share_of_places_that_is_due_to_them(share: float) ->
     assert people.new[places].mean() == pytest.approx(share, abs=0.005)
 
 
+def test_a_model_that_helps_behind_the_first_ten_is_added() -> None:
+    """One model finds a tenth of the answers and no others, another one places all of them at about fifty."""
+    generator = np.random.default_rng(0)
+    answers = np.arange(500)[None] == generator.integers(0, 500, 600)[:, None]
+    noise = generator.standard_normal((2, 600, 500))
+    sure = np.where(answers & (np.arange(600) < 60)[:, None], 9.0, noise[0])
+    vague = noise[1] + 1.3 * answers
+    found = np.stack([standings(each, np.ones(500, np.bool_)) for each in (sure, vague)]).astype(np.float32)
+    people = Asked(found, np.zeros(500, np.bool_), answers, np.zeros_like(answers))
+    assert (weighed(people, np.ones(2, np.bool_), 0.0).weights[0] > 0).all()
+
+
 def test_a_kind_that_nobody_went_on_to_is_weighed_alike() -> None:
     people = asked(2.0, 1.0)
     known = replace(people, answers=people.answers & ~people.new)
@@ -103,25 +116,22 @@ def test_what_is_due_to_new_items_is_what_late_events_went_to_them() -> None:
 def test_standings_keep_the_order_and_known_items_their_place(scores: Any, known: int) -> None:
     met = np.arange(12) < known
     found = standings(scores[None], met)[0]
-    assert ((found > 0) & (found <= 2)).all()
-    best, worst = scores[met].max(), scores[met].min()
-    for i in range(12):
-        for j in range(12):
-            if scores[i] > scores[j] and (worst <= scores[j] and scores[i] <= best):
-                assert found[i] > found[j]
-            elif scores[i] == scores[j]:
-                assert found[i] == found[j]
-            elif scores[i] > scores[j]:
-                assert found[i] >= found[j]
+    for kind in (met, ~met):
+        for one, other in itertools.product(np.flatnonzero(kind), repeat=2):
+            if scores[one] == scores[other]:
+                assert found[one] == found[other]
+            elif scores[one] > scores[other]:
+                assert found[one] > found[other] or len(set(scores[met])) == 1
     np.testing.assert_array_equal(standings(scores[None, :known], met[:known])[0], found[:known])
 
 
-def test_new_item_ahead_of_all_stands_above_them() -> None:
+def test_new_item_stands_above_all_others_where_it_is_ahead_of_the_best() -> None:
     scores = np.array([[3.0, 2.0, 1.0, 4.0, 10.0, 2.5]])
     known = np.array([True, True, True, False, False, False])
     ahead = standings(scores, known)[0]
     np.testing.assert_allclose(ahead[:3], [1, 20 / 21, 20 / 22])
-    assert ahead[4] > ahead[3] > 1 > ahead[5] > ahead[1]
+    assert ahead[4] > ahead[3] > 1 > ahead[5]
+    np.testing.assert_allclose(np.diff(ahead[3:]), np.diff(scores[0, 3:]) / scores[0, :3].std())
 
 
 def test_settled_weights_hold_nothing_out_again() -> None:
@@ -190,6 +200,8 @@ def test_part_that_knows_no_new_items_is_silent_about_them() -> None:
     scores = model.extended(*arrived).score(queries)[:, len(data.items) :]
     expected = content.score(queries, rows)
     np.testing.assert_array_equal(scores.argmax(axis=1), expected.argmax(axis=1))
+    told = model.extended(*arrived).contributions(queries[0], np.array([len(data.items)])).parts
+    np.testing.assert_array_equal(told > 0, content.contributions(queries[0], rows[:1]).parts > 0)
     alone = make_model("blend", {"parts": {"ease": {}}})
     alone.fit(data, RUN)
     assert isinstance(alone, InductiveModel)

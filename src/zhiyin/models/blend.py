@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, StringConstraints
 
-from zhiyin.core.arrays import BoolVector, FloatMatrix, IntVector
+from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector, IntVector
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset, Query, Split
 from zhiyin.core.errors import ArtifactError, ConfigError
@@ -24,7 +24,7 @@ from zhiyin.core.models import (
     gather,
 )
 from zhiyin.core.results import Contributions
-from zhiyin.models.standing import standings
+from zhiyin.models.standing import standings, steepness
 from zhiyin.models.stored import ModelConfig
 from zhiyin.models.weighing import Asked, Weighing, alone, asked_of, new_share, weighed
 
@@ -86,25 +86,29 @@ class Blend:
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         known, _ = self._fitted()
         scores = np.tile(self._weighing.level * ~known, (len(queries), 1))
-        for _, added in self._added(queries):
-            scores += added
+        for _, factors, found in self._scored(queries):
+            scores += factors * standings(found, known)
         return gather(scores, candidates)
 
     def contributions(self, query: Query, items: IntVector) -> Contributions:
-        """parts: what the standing of an item by one model adds to its score, in the proportions in which events speak
-        for it there; of a model that cannot be told event by event it is in the base.
+        """parts: of a known item, what its standing by a model adds to its score, in the proportions in which events
+        speak for it there; of a new one, what each event adds. What a model cannot tell event by event is in the base.
         """
         known, _ = self._fitted()
         scores = self._weighing.level * ~known[items]
         parts = np.zeros((len(items), len(query.history)))
-        for part, whole in self._added([query]):
-            added = whole[0, items]
+        for part, factors, found in self._scored([query]):
+            added = factors[items] * standings(found, known)[0, items]
             scores = scores + added
             if isinstance(part, AdditiveModel):
-                rows = np.flatnonzero(added)
-                told = np.maximum(part.contributions(query, items[rows]).parts, 0.0)
-                total = told.sum(axis=1, keepdims=True)
-                parts[rows] += added[rows, None] * np.divide(told, total, out=np.zeros_like(told), where=total > 0)
+                rows = np.flatnonzero(factors[items])
+                met = known[items[rows], None]
+                told = part.contributions(query, items[rows]).parts
+                speaking = np.maximum(told, 0.0)
+                total = speaking.sum(axis=1, keepdims=True)
+                shared = np.divide(speaking, total, out=np.zeros_like(speaking), where=total > 0)
+                steps = factors[items[rows], None] * steepness(found[0, known]) * told
+                parts[rows] += np.where(met, added[rows, None] * shared, steps)
         return Contributions(scores - parts.sum(axis=1), parts)
 
     def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> "Blend":
@@ -189,15 +193,15 @@ class Blend:
         self._known = known
         self._factors = self._weighing.weights[(~known).astype(np.int64)]
 
-    def _added(self, queries: Sequence[Query]) -> Iterator[tuple[Model, FloatMatrix]]:
-        """Each part that weighs anything, and what its standings add to the scores (queries, items)."""
+    def _scored(self, queries: Sequence[Query]) -> Iterator[tuple[Model, FloatVector, FloatMatrix]]:
+        """Each part that weighs anything, what its standings count (items,), and its scores (queries, items)."""
         known, factors = self._fitted()
         for part, factor in zip(self.parts.values(), factors.T, strict=True):
             if factor.any():
                 scores = part.score(queries)
                 # What the part knows nothing of stands below all others.
                 silent = np.full((len(queries), len(known) - scores.shape[1]), scores.min(initial=0.0))
-                yield part, factor * standings(np.concatenate([scores, silent], axis=1), known)
+                yield part, factor, np.concatenate([scores, silent], axis=1)
 
     def _fitted(self) -> tuple[BoolVector, FloatMatrix]:
         """(n_items,) which items training met, and (n_items, parts) what standings by the parts count."""

@@ -2,8 +2,9 @@
 
 Scores are added up as standings. Known and new items are weighed apart, each among their own kind. Models of which
 nobody can tell by NDCG@10 that the best is better share alike: a mean of equals errs less than the one that was lucky.
-To these another one is added at the weight that lifts the figure most, for as long as the gain is larger than twice its
-standard error over users: the largest of several gains is above one standard error by chance more often than not.
+To these another one is added at the weight that lifts NDCG@100 most, for as long as the gain is larger than twice its
+standard error over users: the largest of several gains is above one standard error by chance more often than not. A
+hundred places, since so few users find an answer among ten that a gain of a fifth there may be lost in chance.
 
 How far new items stand above or below known ones is settled last: so that of the places of all lists they have the
 share which is due to them.
@@ -28,7 +29,9 @@ those that are answers always among them."""
 LATE = 0.8
 """Share of the events that come before those which tell how much is new."""
 
-PLACES = 10
+PLACES, DEEP = 10, 100
+"""Of a list; and of those that tell what another model adds."""
+
 STEPS = (0.25, 0.5, 1.0, 2.0)
 """Weights that are tried, those of the best and of its equals being 1."""
 
@@ -147,10 +150,10 @@ def _greedy(found: FloatMatrix, answers: BoolMatrix, hidden: BoolMatrix) -> Floa
     """(models,) weights of the standings `found`."""
     weights = _equals(found, answers, hidden)
     total = np.tensordot(weights.astype(found.dtype), found, 1)
-    figures = _ndcg(total, answers, hidden)
+    figures = _ndcg(total, answers, hidden, DEEP)
     while not weights.all():
         tried = [
-            (place, step, _ndcg(total + step * found[place], answers, hidden))
+            (place, step, _ndcg(total + step * found[place], answers, hidden, DEEP))
             for place in np.flatnonzero(weights == 0)
             for step in STEPS
         ]
@@ -180,18 +183,18 @@ def _surely(gain: FloatVector) -> bool:
     return bool(gain.mean() > ERRORS * gain.std() / np.sqrt(len(gain)))
 
 
-def _ndcg(scores: FloatMatrix, answers: BoolMatrix, hidden: BoolMatrix) -> FloatVector:
-    """(users,) NDCG@10, answers last among equals."""
+def _ndcg(scores: FloatMatrix, answers: BoolMatrix, hidden: BoolMatrix, places: int = PLACES) -> FloatVector:
+    """(users,) NDCG at `places`, answers last among equals."""
     shown = np.where(hidden, -np.inf, scores)
     users, items = np.nonzero(answers)
     found = shown[users, items]
-    # Of more than ten places nothing is asked, so the eleven best tell all ranks that count.
-    best = -np.partition(-shown, min(PLACES, shown.shape[1] - 1), axis=1)[:, : PLACES + 1]
+    # Of later places nothing is asked, so one more than those tells all ranks that count.
+    best = -np.partition(-shown, min(places, shown.shape[1] - 1), axis=1)[:, : places + 1]
     ranks = (best[users] >= found[:, None]).sum(axis=1)
-    gains = np.where(ranks <= PLACES, 1.0 / np.log2(ranks + 1.0), 0.0)
-    ideal = np.cumsum(1.0 / np.log2(np.arange(2, PLACES + 2)))
+    gains = np.where(ranks <= places, 1.0 / np.log2(ranks + 1.0), 0.0)
+    ideal = np.cumsum(1.0 / np.log2(np.arange(2, places + 2)))
     count = answers.sum(axis=1)
-    ndcg: FloatVector = np.bincount(users, gains, minlength=len(scores)) / ideal[np.minimum(count, PLACES) - 1]
+    ndcg: FloatVector = np.bincount(users, gains, minlength=len(scores)) / ideal[np.minimum(count, places) - 1]
     return ndcg
 
 
