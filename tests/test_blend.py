@@ -189,13 +189,12 @@ def test_parts_searched_are_settled_on_what_is_held_out() -> None:
 
 def test_part_that_knows_no_new_items_is_silent_about_them() -> None:
     data = planted_groups().data
-    model = make_model("blend", {"parts": {"ease": {}, "content": {}}})
+    model: Any = make_model("blend", {"parts": {"ease": {}, "content": {}}})
     model.fit(data, RUN)
-    assert isinstance(model, InductiveModel)
     rows = np.array([0, 1], np.int64)
     arrived = data.catalog.take(rows), {name: vectors[rows] for name, vectors in data.content.items()}
     queries = [data.query(user) for user in range(10)]
-    content = make_model("content")
+    content: Any = make_model("content")
     content.fit(data, RUN)
     scores = model.extended(*arrived).score(queries)[:, len(data.items) :]
     expected = content.score(queries, rows)

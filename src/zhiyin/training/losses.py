@@ -1,17 +1,26 @@
 """Losses of a batch of users."""
 
 from collections.abc import Callable
-from itertools import pairwise
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise, starmap
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 from zhiyin.core.models import Outputs, Products, Shares
 
 CELLS = 2**20
-"""Scores that are held at once: as many as stay near the processor."""
+"""Scores that are held at once by a thread: as many as stay near the processor."""
+
+PARTS = 4
+"""Of the positions, summed up apart: threads share them, and sums are the same however many threads there are."""
+
+# Threads within one product wait for each other, and lose much where cores are shared.
+_WORKERS = ThreadPoolExecutor(torch.get_num_threads(), initializer=partial(threadpool_limits, 1, "openmp"))
 
 
 def mse(outputs: Outputs) -> Tensor:
@@ -74,26 +83,37 @@ class _FullCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, vectors: Tensor, bias: Tensor, *given: Any) -> Tensor:
         offsets, moments, target, weights = given
-        loss = states.new_zeros(())
-        by_state, by_vector, by_bias = torch.empty_like(states), torch.zeros_like(vectors), torch.zeros_like(bias)
-        rows = max(1, CELLS // len(vectors))
-        starts = torch.arange(0, len(states) + rows, rows, device=states.device)
-        ends = torch.searchsorted(target.position, starts).tolist()
-        for start, (first, end) in zip(starts[:-1].tolist(), pairwise(ends), strict=True):
-            chunk = slice(start, start + rows)
-            position, item, share = target.position[first:end] - start, target.item[first:end], target.share[first:end]
-            weight, weighted = weights[chunk], weights[chunk, None] * states[chunk]
-            found = torch.addmm(bias, states[chunk], vectors.T).add_(offsets[moments[chunk]])
-            found = F.log_softmax(found, 1)
-            loss -= (weight[position] * share * found[position, item]).sum()
-            found.exp_().index_put_((position, item), -share, accumulate=True)
-            by_state[chunk] = weight[:, None] * (found @ vectors)
-            by_vector.addmm_(found.T, weighted)
-            by_bias.addmv_(found.T, weight)
-        ctx.save_for_backward(by_state, by_vector, by_bias)
-        return loss
+        ends = [len(states) * part // PARTS for part in range(PARTS + 1)]
+        learn = partial(_learned, Products(states, vectors, bias, offsets, moments), target, weights)
+        losses, by_state, by_vector, by_bias = zip(*_WORKERS.map(learn, ends, ends[1:]), strict=True)
+        ctx.save_for_backward(torch.cat(by_state), sum(by_vector), sum(by_bias))
+        return cast(Tensor, sum(losses))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         by_state, by_vector, by_bias = (gradients[0] * each for each in ctx.saved_tensors)
         return by_state, by_vector, by_bias, None, None, None, None
+
+
+@torch.no_grad()
+def _learned(
+    scores: Products, target: Shares, weights: Tensor, begin: int, end: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The loss of the positions from `begin` to `end`, and its gradients by their states, by vectors and by biases."""
+    states, vectors, bias = scores.states, scores.vectors, scores.bias
+    loss, by_state = states.new_zeros(()), torch.empty_like(states[begin:end])
+    by_vector, by_bias = torch.zeros_like(vectors), torch.zeros_like(bias)
+    rows = max(1, CELLS // len(vectors))
+    starts = [*range(begin, end, rows), end]
+    firsts = torch.searchsorted(target.position, torch.tensor(starts, device=states.device)).tolist()
+    for chunk, told in zip(starmap(slice, pairwise(starts)), starmap(slice, pairwise(firsts)), strict=True):
+        position, item, share = target.position[told] - chunk.start, target.item[told], target.share[told]
+        weight = weights[chunk]
+        found = torch.addmm(bias, states[chunk], vectors.T).add_(scores.offsets[scores.moments[chunk]])
+        found = F.log_softmax(found, 1)
+        loss -= (weight[position] * share * found[position, item]).sum()
+        found.exp_().index_put_((position, item), -share, accumulate=True)
+        by_state[chunk.start - begin : chunk.stop - begin] = weight[:, None] * (found @ vectors)
+        by_vector.addmm_(found.T, weight[:, None] * states[chunk])
+        by_bias.addmv_(found.T, weight)
+    return loss, by_state, by_vector, by_bias

@@ -1,0 +1,52 @@
+"""An epoch of RecTools' SASRec, for training.py: run by a Python that has RecTools and not this project.
+
+python training_rectools.py EVENTS.csv '{"dim": 64, ...}'
+"""
+
+import json
+import resource
+import sys
+import time
+from typing import Any
+
+import pandas as pd  # type: ignore[import-untyped]
+from pytorch_lightning import Callback, Trainer  # type: ignore[import-not-found]
+from rectools.dataset import Dataset  # type: ignore[import-not-found]
+from rectools.models import SASRecModel  # type: ignore[import-not-found]
+
+
+class Clock(Callback):  # type: ignore[misc]
+    def __init__(self) -> None:
+        self.began = 0.0
+        self.seconds: list[float] = []
+
+    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+        self.began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+        self.seconds.append(time.perf_counter() - self.began)
+
+
+def main(events: str, settings: str) -> None:
+    size, clock = json.loads(settings), Clock()
+    table = pd.read_csv(events)
+    table["weight"] = 1.0
+    table["datetime"] = pd.to_datetime(table.pop("timestamp"), unit="s")
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    model = SASRecModel(
+        n_factors=size["dim"],
+        n_blocks=size["layers"],
+        n_heads=size["heads"],
+        session_max_len=size["length"],
+        batch_size=size["batch_users"],
+        dropout_rate=size["dropout"],
+        loss="softmax",
+        get_trainer_func=lambda: Trainer(max_epochs=1, accelerator="cpu", callbacks=[clock], **quiet),
+    )
+    model.fit(Dataset.construct(table))
+    mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"seconds": clock.seconds, "mib": mib}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
