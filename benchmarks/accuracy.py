@@ -6,9 +6,10 @@
 DIR holds amazon2014-beauty, amazon2014-toys and ml-1m, each with interactions.parquet and items.parquet. Everybody's
 last event but one chooses the settings, the last one tests; the model that is tested is trained on all before it, at
 the settings that the first seed chose. What happened on one day stands in the order in which the data is published;
---shuffled puts it in a random one, since that order tells the answer. Of text the catalogue's titles are read. Figures
-are means over the seeds, with their standard deviation. --results keeps those of each model and seed: what is there is
-not measured again. Published figures are in published.json beside this file.
+--shuffled puts it in a random one, since that order tells the answer. Of text the catalogue's titles are read. A+B+C
+is a blend of those models, which reads --encoders. Figures are means over the seeds, with their standard deviation.
+--results keeps those of each model and seed: what is there is not measured again. Published figures are in
+published.json beside this file.
 """
 
 import argparse
@@ -69,29 +70,35 @@ def divided(data: Path, table: str, shuffled: bool, encoders: Sequence[str], wor
     return divisions(prepared, PROTOCOL, 0)
 
 
-def chosen(name: str, parts: Divisions, seed: int, bars: Bars, kept: Path) -> Trial:
+def described(name: str, encoders: Sequence[str]) -> tuple[str, Mapping[str, Any]]:
+    """Registered name and settings."""
+    if "+" not in name:
+        return name, {}
+    return "blend", {"parts": {part: {} for part in name.split("+")}, "encoders": encoders}
+
+
+def chosen(name: str, parts: Divisions, encoders: Sequence[str], selection: Selection, kept: Path) -> Trial:
     """The model at its best settings on validation."""
     path = kept / f"{name}-settings.json"
     if path.exists():
         return Trial(**json.loads(path.read_text("utf-8")))
-    bars.begin(f"{name}, choosing settings")
-    trial = best_trial(name, parts.validation, Selection(seed, progress=bars, protocol=PROTOCOL))
+    model, fixed = described(name, encoders)
+    trial = best_trial(model, parts.validation, replace(selection, fixed=fixed))
     told = replace(trial, intervals={}, history=())
     path.write_text(json.dumps(vars(told), indent=1), "utf-8")
     return told
 
 
-def tested(trial: Trial, parts: Divisions, seed: int, bars: Bars, kept: Path) -> dict[str, Any]:
+def tested(name: str, trial: Trial, parts: Divisions, selection: Selection, kept: Path) -> dict[str, Any]:
     """Figures of the model, trained on all that comes before the test, and the seconds that took."""
-    path = kept / f"{trial.model}-{seed}.json"
+    path = kept / f"{name}-{selection.seed}.json"
     if path.exists():
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return found
     assert parts.test is not None
-    bars.begin(f"{trial.model}, test with seed {seed}")
     began = time.perf_counter()
     model = make_model(trial.model, trial.config)
-    model.fit(parts.test.train, Selection(seed, progress=bars, protocol=PROTOCOL).run())
+    model.fit(parts.test.train, selection.run())
     seconds = time.perf_counter() - began
     means = evaluate_ranking(model, parts.test.holdout, len(parts.test.train.items), ks=(5, 10)).means()
     found = {"seconds": seconds, **{metric: means[metric] for metric in METRICS}}
@@ -128,8 +135,13 @@ def main() -> int:
         kept.mkdir(parents=True, exist_ok=True)
         parts = divided(options.data, options.table, options.shuffled, encoders, work)
         for name in options.models.split(","):
-            trial = chosen(name, parts, seeds[0], bars, kept)
-            found = [tested(trial, parts, seed, bars, kept) for seed in seeds]
+            selections = [Selection(seed, progress=bars, protocol=PROTOCOL) for seed in seeds]
+            bars.begin(f"{name}, choosing settings")
+            trial = chosen(name, parts, encoders, selections[0], kept)
+            found = []
+            for selection in selections:
+                bars.begin(f"{name}, test with seed {selection.seed}")
+                found.append(tested(name, trial, parts, selection, kept))
             figures = {metric: [each[metric] for each in found] for metric in METRICS}
             rest = f"  {np.mean([each['seconds'] for each in found]):.0f} s  validation {trial.validation:.4f}"
             rows.append((name, figures, f"{rest}  {json.dumps(trial.config)}"))

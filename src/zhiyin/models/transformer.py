@@ -115,7 +115,7 @@ class Task(NextItemTask[Network]):
     """Ask after places of every user's latest events what comes next or later."""
 
     def batch(self, users: IntVector, generator: np.random.Generator) -> list[Part]:
-        asked = [self._asked(user, generator) for user in users]
+        asked = [self._questions(user, generator) for user in users]
         lengths = np.array([len(items) for items, _, _ in asked], np.int64)
         return [self._part(group, [asked[place] for place in group]) for group in alike(lengths)]
 
@@ -130,7 +130,7 @@ class Task(NextItemTask[Network]):
             return Outputs(self.module.products(states, self.logs, moments, items), shares, owner)
         return Outputs(self.sampled(states, target, moments, negatives, items), torch.zeros_like(target), owner)
 
-    def _asked(self, user: int, generator: np.random.Generator) -> tuple[IntVector, IntVector, IntVector]:
+    def _questions(self, user: int, generator: np.random.Generator) -> tuple[IntVector, IntVector, IntVector]:
         """The items of a window of the user's history; what each place of it is asked for, and the row of its moment.
 
         A window that may end before the history does has answers beyond it, as a question of today has.
