@@ -8,8 +8,8 @@ last event but one chooses the settings, the last one tests; the model that is t
 the settings that the first seed chose. What happened on one day stands in the order in which the data is published;
 --shuffled puts it in a random one, since that order tells the answer. Of text the catalogue's titles are read. A+B+C
 is a blend of those models, which reads --encoders. Figures are means over the seeds, with their standard deviation.
---results keeps those of each model and seed: what is there is not measured again. Published figures are in
-published.json beside this file.
+--results keeps those of each model and seed: what is there is not measured again, so other --encoders take another
+folder. Published figures are in published.json beside this file.
 """
 
 import argparse

@@ -116,6 +116,9 @@ def test_what_is_due_to_new_items_is_what_late_events_went_to_them() -> None:
 def test_standings_keep_the_order_and_known_items_their_place(scores: Any, known: int) -> None:
     met = np.arange(12) < known
     found = standings(scores[None], met)[0]
+    assert ((found[met] > 0) & (found[met] <= 1)).all()
+    ahead = ~met & (scores > scores[met].max()) & (len(set(scores[met])) > 1)
+    assert (found[ahead] > 1).all()
     for kind in (met, ~met):
         for one, other in itertools.product(np.flatnonzero(kind), repeat=2):
             if scores[one] == scores[other]:

@@ -39,7 +39,7 @@ class Silent:
 
 @dataclass(frozen=True)
 class Objective:
-    """What a gradient model is trained for; every loss reduces to one number a user.
+    """What a gradient model is trained for; every loss is a mean over users.
 
     loss: "mse" | "bce" | "bpr" | "cross-entropy". negatives: sampled items a position, 0 scores every item.
     log_q: correct sampled logits by the log of the sampling probability. weigh: "users" takes the mean over a user's

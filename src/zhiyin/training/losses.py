@@ -60,7 +60,8 @@ def mean_loss(loss: str, outputs: Outputs, users: int, mean_positions: float | N
         weights = torch.full(owner.shape, 1.0 / (users * mean_positions), device=owner.device)
     if isinstance(outputs.scores, Products):
         return full_cross_entropy(outputs.scores, outputs.target, weights.to(outputs.scores.states))
-    return weights @ LOSSES[loss](outputs)
+    losses = LOSSES[loss](outputs)
+    return weights.to(losses) @ losses
 
 
 def full_cross_entropy(scores: Products, target: Shares, weights: Tensor) -> Tensor:
