@@ -81,11 +81,6 @@ def without(model: Any, gone: str) -> Any:
     return other
 
 
-def means(part: ColdPart, model: Any) -> Means:
-    figures = part.figures(model, (WARM, COLD))
-    return {view: mean_defined(figures[view][WATCHED]) for view in (WARM, COLD)}
-
-
 def compared(data: Dataset, seed: int, options: argparse.Namespace) -> tuple[dict[str, Means], Any]:
     """By what a model reads, the figures of one seed; and the model of all modalities."""
     part, _ = cold_parts(data, "random", seed)
@@ -93,10 +88,17 @@ def compared(data: Dataset, seed: int, options: argparse.Namespace) -> tuple[dic
     for size in range(len(MODALITIES) + 1):
         for chosen in combinations(MODALITIES, size):
             model = trained(options.model, chosen, part, seed, options.epochs)
-            found[titled(chosen)] = means(part, model)
+            found[titled(chosen)] = measured(titled(chosen), part, model, seed)
     for gone in MODALITIES:
-        found[removed(gone)] = means(part, without(model, gone))
+        found[removed(gone)] = measured(removed(gone), part, without(model, gone), seed)
     return found, model
+
+
+def measured(title: str, part: ColdPart, model: Any, seed: int) -> Means:
+    figures = part.figures(model, (WARM, COLD))
+    found = {view: mean_defined(figures[view][WATCHED]) for view in (WARM, COLD)}
+    print(f"seed {seed}  {title:36} {', '.join(f'{view} {value:.4f}' for view, value in found.items())}", flush=True)
+    return found
 
 
 def titled(modalities: Sequence[str]) -> str:
