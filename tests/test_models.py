@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from zhiyin.core.arrays import IntVector
+from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Query
 from zhiyin.core.errors import ArtifactError, ConfigError, InputError
 from zhiyin.core.histories import History
@@ -139,7 +141,7 @@ def test_models_of_items_by_items_say_when_those_are_too_many(kind: Any, monkeyp
 @given(st.lists(st.lists(st.integers(0, 6), max_size=8), min_size=1, max_size=6), st.floats(0.3, 3), st.integers(1, 4))
 def test_linear_is_the_ridge_regression_of_what_comes_next(lines: list[list[int]], past: float, horizon: int) -> None:
     data = dataset_of([History.of_items(line) for line in lines], 7)
-    model = Linear(Linear.Config(l2=2.0, past=past, ahead=0.5, horizon=horizon))
+    model = Linear(Linear.Config(l2=2.0, past=past, ahead=0.5, horizon=horizon, words=0))
     model.fit(data, RUN)
     before, behind = np.zeros((0, 7)), np.zeros((0, 7))
     for line in lines:
@@ -154,6 +156,44 @@ def test_linear_is_the_ridge_regression_of_what_comes_next(lines: list[list[int]
     np.testing.assert_allclose(model.parameters()["weights"], expected, atol=1e-5)
 
 
+def test_linear_is_drawn_to_the_nearness_of_items_where_there_are_no_events() -> None:
+    planted = planted_groups()
+    encoders = tuple(planted.data.content)
+    lines = [History.of_items([0, 1, 0, 1, 0]) for _ in range(50)]
+    data = replace(dataset_of(lines, 32), content=planted.data.content)
+    plain, drawn = (
+        Linear(Linear.Config(l2=4.0, words=0.0, content=content, encoders=encoders)) for content in (0.0, 2.0)
+    )
+    near = ContentNeighbours(ContentNeighbours.Config(encoders=encoders))
+    for model in (plain, drawn, near):
+        model.fit(data, RUN)
+    weights = drawn.parameters()["weights"]
+    untouched = 2.0 / 4.0 * near.near(np.array([5]))[0]
+    untouched[5] = 0.0
+    np.testing.assert_allclose(weights[5], untouched, atol=1e-6)
+    assert weights[0, 1] == pytest.approx(plain.parameters()["weights"][0, 1], rel=0.1)
+
+
+def test_linear_knows_new_items_by_their_words() -> None:
+    catalog = Catalog.build(item_id=["a", "b", "c"], title=["red tea pot", "blue tea cup", "garden chair"])
+    data = replace(dataset_of([History.of_items([0, 1, 2])] * 5, 3), catalog=catalog)
+    model = Linear(Linear.Config())
+    model.fit(data, RUN)
+    later = model.extended(Catalog.build(item_id=["d", "e"], title=["red tea jug", "garden table"]), {})
+    scores = later.score([Query(History.of_items([item]), START) for item in (0, 2, 3)])
+    assert scores[0, 3] > scores[0, 4] == 0
+    assert scores[1, 4] > scores[1, 3] == 0
+    assert scores[2, 3] == 0
+    assert scores[2, 0] > scores[2, 2]
+
+
+def test_linear_of_events_alone_cannot_go_on_with_new_items() -> None:
+    model = Linear(Linear.Config(words=0.0))
+    model.fit(planted_groups().data, RUN)
+    with pytest.raises(ConfigError, match="without words and content"):
+        model.extended(planted_groups().data.catalog, {})
+
+
 def test_linear_goes_by_the_order_of_events() -> None:
     data = dataset_of([History.of_items([0, 1, 2]), History.of_items([2, 3, 0])] * 20, 4)
     model = Linear(Linear.Config(horizon=1))
@@ -166,7 +206,7 @@ def test_what_one_user_adds_to_linear_is_bounded() -> None:
     lines = [History.of_items([0, 1] * 50)]
     sums = []
     for bound in (1.0, 2.0):
-        model = Linear(Linear.Config(l2=1e6, bound=bound))
+        model = Linear(Linear.Config(l2=1e6, bound=bound, words=0))
         model.fit(dataset_of(lines, 2), RUN)
         sums.append(1e6 * model.parameters()["weights"])
     np.testing.assert_allclose(sums[1], 2 * sums[0], rtol=1e-4)

@@ -10,15 +10,16 @@ alone, as in target attention (NAIS, He et al., 2018, with nothing to learn). Ea
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
-from zhiyin.core.dataset import Query
-from zhiyin.core.models import Candidates, gather
+from zhiyin.core.catalog import Catalog
+from zhiyin.core.dataset import Dataset, Query
+from zhiyin.core.models import Candidates, FitReport, Run, gather
 from zhiyin.core.results import Contributions
 from zhiyin.models.inputs import recent_shares
 from zhiyin.models.stored import ModelConfig, StoredModel
@@ -53,6 +54,12 @@ class NearnessModel(StoredModel):
     @abstractmethod
     def near(self, sources: IntVector, targets: IntVector | None = None) -> FloatMatrix:
         """(sources, targets) how near items are to each other, -1 to 1; None for all targets."""
+
+    @abstractmethod
+    def fit(self, data: Dataset, run: Run) -> FitReport: ...
+
+    @abstractmethod
+    def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> "NearnessModel": ...
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         """Zeros for a history without positive evidence."""
