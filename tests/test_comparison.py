@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from zhiyin.app.comparison import ComparisonRequest, compare, divisions, possible_divisions
+from zhiyin.app.budget import Budget
+from zhiyin.app.comparison import ComparisonRequest, compare, divisions, possible_divisions, refit
+from zhiyin.app.contenders import contenders
 from zhiyin.app.evaluate import EvaluateRequest, evaluate
 from zhiyin.app.ingest import IngestRequest, ingest
 from zhiyin.app.loading import load_system
+from zhiyin.app.selection import Selection, Trial, best_fit, evaluated
 from zhiyin.app.train import TrainRequest, train
 from zhiyin.artifacts.folder import current, verify
 from zhiyin.cli.show import Bars, choice, leaderboard
@@ -65,7 +69,7 @@ def test_a_model_that_refuses_the_data_is_left_out_unless_it_was_asked_for(monke
     data = timed()
     parts = divisions(data, "leave-one-out", 0)
     monkeypatch.setattr("zhiyin.models.ease.MOST_ITEMS", 3)
-    monkeypatch.setattr("zhiyin.app.comparison.candidates", lambda _: ("ease", "popularity"))
+    monkeypatch.setattr("zhiyin.app.contenders.candidates", lambda _: ("ease", "popularity"))
     for tested in (parts, replace(parts, test=None)):
         outcome = compare(data, tested, ComparisonRequest())
         assert {row.model for row in outcome.board.rows} == {trial.model for trial in outcome.trials} == {"popularity"}
@@ -74,9 +78,70 @@ def test_a_model_that_refuses_the_data_is_left_out_unless_it_was_asked_for(monke
         assert "at most 3" in note
     with pytest.raises(InputError, match="at most 3"):
         compare(data, parts, ComparisonRequest(models=("popularity", "ease")))
-    monkeypatch.setattr("zhiyin.app.comparison.candidates", lambda _: ("ease",))
+    monkeypatch.setattr("zhiyin.app.contenders.candidates", lambda _: ("ease",))
     with pytest.raises(InputError, match=r"no model takes this data\. ease was left out"):
         compare(data, parts, ComparisonRequest())
+
+
+def few(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    monkeypatch.setattr("zhiyin.app.contenders.candidates", lambda _: names)
+
+
+def test_without_a_model_a_blend_of_all_competes_and_is_what_its_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    few(monkeypatch, "popularity", "ease", "item-neighbours")
+    data = timed()
+    parts = divisions(data, "leave-one-out", 0)
+    outcome = compare(data, parts, ComparisonRequest())
+    assert {row.model for row in outcome.board.rows} == {"popularity", "ease", "item-neighbours", "blend"}
+    trials = {trial.model: trial for trial in outcome.trials}
+    mixture = trials["blend"]
+    assert set(mixture.config["parts"]) == set(mixture.config["weights"]) <= set(trials)
+    for label, settings in mixture.config["parts"].items():
+        assert settings == trials[label].config
+    assert parts.test is not None
+    anew = refit(mixture, parts.test.train, ComparisonRequest(), "again")
+    rows = {row.model: row for row in outcome.board.rows}
+    assert evaluated(anew, parts.test).means()["ndcg@10"] == pytest.approx(rows["blend"].metrics["ndcg@10"].mean)
+
+
+def test_gradient_models_compete_reading_content_and_without_it() -> None:
+    data = replace(timed(), rating_scale=None)
+    entered = {each.label: each for each in contenders(data)}
+    assert next(iter(entered)) == "popularity"
+    assert entered["attentive"].encoders == entered["linear"].encoders == tuple(data.content)
+    assert entered["attentive:ids"].encoders == ()
+    assert "linear:ids" not in entered
+    chosen = Trial("attentive", {"half_life_days": 7.0, "horizon": 2, "trust": 0.5, "encoders": ["told"]}, 0.1, {}, 1.0)
+    within = entered["attentive:ids"].within(Selection(), {"attentive": chosen})
+    assert within.settings == {"half_life_days": 7.0, "horizon": 2, "trust": 0.5, "encoders": ()}
+    assert "attentive:ids" not in {each.label for each in contenders(replace(data, content={}))}
+
+
+def test_what_the_time_does_not_reach_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    few(monkeypatch, "popularity", "ease")
+    data = timed()
+    outcome = compare(data, divisions(data, "leave-one-out", 0), ComparisonRequest(minutes=0.0))
+    assert [trial.model for trial in outcome.trials] == ["popularity"]
+    assert "ease was left out: the time was up." in outcome.parts.notes
+
+
+def test_contenders_share_the_time_that_their_later_fits_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("zhiyin.app.budget.time.monotonic", lambda: now[0])
+    budget = Budget(minutes=1.0)
+    assert budget.until(2) == pytest.approx(100.0 + 60.0 / 2 / 3)
+    now[0] += 6.0
+    budget.reserve(6.0)
+    assert budget.until(1) == pytest.approx(106.0 + (60.0 - 6.0 - 12.0) / 3)
+    assert Budget(None).until(3) is None
+
+
+def test_a_training_without_time_is_of_one_epoch() -> None:
+    data = timed()
+    parts = divisions(data, "leave-one-out", 0)
+    selection = Selection(until=time.monotonic(), settings={"dim": 8, "epochs": 5})
+    trial, _ = best_fit("attentive", parts.validation, selection)
+    assert [entry["epoch"] for entry in trial.history] == [1]
 
 
 def test_the_board_tells_who_reads_the_person_and_for_whom_it_works() -> None:

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from zhiyin.app.budget import Budget
+from zhiyin.app.contenders import MIXTURE, Contender, contenders
+from zhiyin.app.mixing import joined, mixed
 from zhiyin.app.registry import make_model
 from zhiyin.app.selection import (
     TEST_START,
@@ -15,8 +18,7 @@ from zhiyin.app.selection import (
     WATCHED,
     Selection,
     Trial,
-    best_trial,
-    candidates,
+    best_fit,
     evaluated,
     validation_split,
 )
@@ -69,14 +71,15 @@ class Divisions:
 @dataclass(frozen=True)
 class ComparisonRequest:
     """models: none means all that fit the data. settings: model -> over its defaults; where there are none, its own
-    alternatives are tried. only: the model that is chosen whatever the figures. checkpoints: folder for interrupted
-    trainings. people: what users told of themselves, for slices. progress: told of each training. announce: told of
-    each step.
+    alternatives are tried. only: the model that is chosen whatever the figures. minutes: to choose, test and refit in;
+    None takes as long as it takes. checkpoints: folder for interrupted trainings. people: what users told of
+    themselves, for slices. progress: told of each training. announce: told of each step.
     """
 
     models: Sequence[str] = ()
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     only: str | None = None
+    minutes: float | None = None
     seed: int = 0
     checkpoints: Path | None = None
     people: Users | None = None
@@ -134,26 +137,18 @@ def possible_divisions(data: Dataset, protocol: str, seed: int) -> Divisions | N
 def compare(data: Dataset, parts: Divisions, request: ComparisonRequest) -> Comparison:
     """Every model at its best settings by validation, refitted on all that comes before the test part, and tested.
 
-    A model that raises `InputError` is left out and noted, unless it was asked for by name.
+    Where no models are asked for, all that fit the data are tried, in the time there is, and a blend of them besides. A
+    model that raises `InputError` is left out and noted, unless it was asked for by name.
     """
-    bench = _Bench(data, parts.test, request) if parts.test is not None else None
-    trials: list[Trial] = []
-    notes = list(parts.notes)
-    for name in request.models or candidates(data):
-        try:
-            trials.append(_tried(name, parts, bench, request))
-        except InputError as error:
-            if request.models:
-                raise
-            notes.append(f"{name} was left out: {error}.")
-    if not trials:
-        raise InputError(f"no model takes this data. {' '.join(notes)}")
-    trials.sort(key=lambda trial: -trial.validation)
-    chosen = next((trial for trial in trials if trial.model == request.only), trials[0])
+    trials, mixture, notes = _chosen(data, parts, request)
+    ranked = sorted(trials, key=lambda trial: -trial.validation)
+    chosen = next((trial for trial in ranked if trial.model == request.only), ranked[0])
     baseline = BASELINE if any(trial.model == BASELINE for trial in trials) else None
-    if bench is None:
-        board = _validation_board(trials, chosen, baseline, parts.words)
-        return Comparison(tuple(trials), chosen, board, ReportParts(curves=_curves(trials), notes=notes), False)
+    if parts.test is None:
+        board = _validation_board(ranked, chosen, baseline, parts.words)
+        return Comparison(tuple(ranked), chosen, board, ReportParts(curves=_curves(ranked), notes=notes), False)
+    bench = _Bench(data, parts.test, request)
+    bench.test(trials, mixture)
     board = Leaderboard.build(
         bench.entries,
         protocol=parts.words,
@@ -162,7 +157,7 @@ def compare(data: Dataset, parts: Divisions, request: ComparisonRequest) -> Comp
         chosen=chosen.model,
         seed=request.seed,
     )
-    return Comparison(tuple(trials), chosen, board, bench.parts(board, trials, notes), True)
+    return Comparison(tuple(ranked), chosen, board, bench.parts(board, ranked, notes), True)
 
 
 def without_comparison(model: str, settings: Mapping[str, Any], notes: Sequence[str]) -> Comparison:
@@ -177,7 +172,8 @@ def without_comparison(model: str, settings: Mapping[str, Any], notes: Sequence[
 def refit(trial: Trial, data: Dataset, request: ComparisonRequest, purpose: str) -> Model:
     """The trial's model fitted on `data`; `purpose` tells its checkpoints from those of other fits."""
     model = make_model(trial.model, trial.config)
-    folder = request.checkpoints / f"{trial.model}-{purpose}" if request.checkpoints is not None else None
+    name = trial.model.replace(":", "-")
+    folder = request.checkpoints / f"{name}-{purpose}" if request.checkpoints is not None else None
     model.fit(data, replace(request.selection(trial.model).run(), checkpoints=folder))
     return model
 
@@ -200,9 +196,21 @@ class _Bench:
         self._results: dict[str, RankingResult] = {}
         self.entries: list[Entry] = []
 
-    def test(self, trial: Trial) -> None:
-        began = time.perf_counter()
-        model = refit(trial, self._split.train, self._request, "test")
+    def test(self, trials: Sequence[Trial], mixture: Trial | None) -> None:
+        """The `mixture`, which comes last, is made of others as they are fitted for their own tests."""
+        parts: dict[str, Model] = {}
+        for trial in trials:
+            began = time.perf_counter()
+            if trial is mixture:
+                self._test(trial, joined(trial, parts, self._split.train), began)
+                continue
+            self._request.announce(f"{trial.model}, refitting for the test")
+            model = refit(trial, self._split.train, self._request, "test")
+            if mixture is not None and trial.model in mixture.config["parts"]:
+                parts[trial.model] = model
+            self._test(trial, model, began)
+
+    def _test(self, trial: Trial, model: Model, began: float) -> None:
         result = evaluated(model, self._split)
         holdout = self._split.holdout
         different = different_lists(model, holdout)
@@ -264,15 +272,38 @@ class _Bench:
         return attributes
 
 
-def _tried(name: str, parts: Divisions, bench: _Bench | None, request: ComparisonRequest) -> Trial:
-    request.announce(f"{name}, choosing settings")
-    began = time.perf_counter()
-    trial = best_trial(name, parts.validation, request.selection(name, parts.protocol))
-    trial = replace(trial, seconds=time.perf_counter() - began)
-    if bench is not None:
-        request.announce(f"{name}, refitting for the test")
-        bench.test(trial)
-    return trial
+def _chosen(data: Dataset, parts: Divisions, request: ComparisonRequest) -> tuple[list[Trial], Trial | None, list[str]]:
+    """Trials in the order in which they were made, the mixture, which is the last of them where there is one, notes."""
+    entered = contenders(data) if not request.models else [Contender(name) for name in request.models]
+    budget, notes = Budget(request.minutes), list(parts.notes)
+    trials: dict[str, Trial] = {}
+    fitted: dict[str, Model] = {}
+    for place, contender in enumerate(entered):
+        label, until = contender.label, budget.until(len(entered) - place)
+        if trials and until is not None and until <= time.monotonic():
+            notes.append(f"{label} was left out: the time was up.")
+            continue
+        request.announce(f"{label}, choosing settings")
+        selection = replace(request.selection(label, parts.protocol), until=until)
+        began = time.perf_counter()
+        try:
+            trial, model = best_fit(label, parts.validation, contender.within(selection, trials))
+        except InputError as error:
+            if request.models:
+                raise
+            notes.append(f"{label} was left out: {error}.")
+            continue
+        budget.reserve(trial.seconds)
+        trials[label] = replace(trial, seconds=time.perf_counter() - began)
+        if not request.models:
+            fitted[label] = model
+    if not trials:
+        raise InputError(f"no model takes this data. {' '.join(notes)}")
+    if len(fitted) < 2:
+        return list(trials.values()), None, notes
+    request.announce(f"{MIXTURE}, weighing")
+    mixture = mixed(trials, fitted, parts.validation, request.seed)
+    return [*trials.values(), mixture], mixture, notes
 
 
 def _curves(trials: Sequence[Trial]) -> dict[str, Sequence[Mapping[str, float]]]:

@@ -22,8 +22,11 @@ def names(group: str) -> tuple[str, ...]:
 
 
 def make_model(name: str, settings: Mapping[str, Any] | None = None) -> Model:
-    """A new model with `settings` over its defaults. Raises `ConfigError` for an unknown name or setting."""
-    cls = _load(MODELS, name)
+    """A new model with `settings` over its defaults; `NAME:LABEL` is one of several of that name.
+
+    Raises `ConfigError` for an unknown name or setting.
+    """
+    cls = model_class(name)
     try:
         config = cls.Config(**(settings or {}))
     except ValidationError as error:
@@ -35,9 +38,17 @@ def make_model(name: str, settings: Mapping[str, Any] | None = None) -> Model:
 
 def _part(label: str, given: Mapping[str, Any], whole: Any) -> Model:
     """A part `NAME` or `NAME:LABEL` of a composite model, reading the encoders of the `whole` unless `given` others."""
-    name, _, _ = label.partition(":")
-    reads = whole.encoders and "encoders" in _load(MODELS, name).Config.model_fields
-    return make_model(name, {"encoders": whole.encoders, **given} if reads else given)
+    reads = whole.encoders and reads_encoders(label)
+    return make_model(label, {"encoders": whole.encoders, **given} if reads else given)
+
+
+def reads_encoders(name: str) -> bool:
+    """Whether it can be set whose vectors a model reads."""
+    return "encoders" in model_class(name).Config.model_fields
+
+
+def model_class(name: str) -> Any:
+    return _load(MODELS, name.partition(":")[0])
 
 
 def make_encoder(name: str) -> Encoder:

@@ -39,6 +39,9 @@ ASKED, ASKED_OF_NEW = 500, 200
 HELD_OUT = 0.1
 WATCHED = "ndcg@10"
 
+WATCHERS = 3_000
+"""Users that tell when a training is at its best."""
+
 
 class Goal(ABC):
     """What a choice is for."""
@@ -53,9 +56,12 @@ class Goal(ABC):
 
 
 class Ranking(Goal):
-    """Lists of what comes next, by NDCG@10."""
+    """Lists of what comes next, by NDCG@10; trainings are watched by some of the users."""
 
     def figure(self, model: Model, split: Split) -> float:
+        if len(split.holdout) > WATCHERS:
+            some = np.random.default_rng(0).choice(len(split.holdout), WATCHERS, replace=False)
+            split = replace(split, holdout=split.holdout.take(np.sort(some)))
         return evaluated(model, split).means()[WATCHED]
 
     def judge(self, model: Model, split: Split, seed: int) -> tuple[float, Mapping[str, Interval]]:
@@ -86,7 +92,8 @@ class Selection:
     """settings: over a model's defaults; where there are none, its own alternatives are tried. fixed: over those, too.
 
     checkpoints: folder in which an interrupted training finds its place again. protocol: how the data is divided, and
-    so what parts of a model are weighed for.
+    so what parts of a model are weighed for. until: `time.monotonic()` beyond which no alternative is begun and no
+    training goes on, but for the first.
     """
 
     seed: int = 0
@@ -96,6 +103,7 @@ class Selection:
     goal: Goal = field(default_factory=Ranking)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     protocol: str = "time"
+    until: float | None = None
 
     def run(self) -> Run:
         """What surrounds a fit that validates nothing."""
@@ -183,33 +191,46 @@ def weighing_split(data: Dataset, seed: int, protocol: str = "time") -> Split | 
 
 def best_trial(name: str, split: Split, selection: Selection) -> Trial:
     """The model's best settings on the split's hold-out, each tried over `selection.settings`."""
+    return best_fit(name, split, selection)[0]
+
+
+def best_fit(name: str, split: Split, selection: Selection) -> tuple[Trial, Model]:
+    """`best_trial`, with the model as it was fitted then."""
     overrides: Sequence[Mapping[str, Any]] = ({},)
     model = make_model(name, {**selection.settings, **selection.fixed})
     if not selection.settings and isinstance(model, TunableModel):
         overrides = model.search
     settings: list[Mapping[str, Any]] = []
     for override in overrides:
-        each = {**selection.settings, **override, **selection.fixed}
-        if each not in settings:
-            settings.append(each)
-    trials = [_try(name, each, split, selection) for each in settings]
-    return max(trials, key=lambda trial: trial.validation)
+        over = {**selection.settings, **override, **selection.fixed}
+        if over not in settings:
+            settings.append(over)
+    best = _try(name, settings[0], split, selection)
+    longest = best[0].seconds
+    for each in settings[1:]:
+        if selection.until is not None and time.monotonic() + longest > selection.until:
+            break
+        found = _try(name, each, split, selection)
+        longest = max(longest, found[0].seconds)
+        best = max(best, found, key=lambda tried: tried[0].validation)
+    return best
 
 
-def _try(name: str, settings: Mapping[str, Any], split: Split, selection: Selection) -> Trial:
+def _try(name: str, settings: Mapping[str, Any], split: Split, selection: Selection) -> tuple[Trial, Model]:
     began = time.perf_counter()
     model = make_model(name, settings)
     report = model.fit(split.train, _run(name, split, selection))
     figure, intervals = selection.goal.judge(model, split, selection.seed)
     config = {**model.config.model_dump(mode="json"), **report.settled}
-    return Trial(name, config, figure, intervals, time.perf_counter() - began, report.history)
+    return Trial(name, config, figure, intervals, time.perf_counter() - began, report.history), model
 
 
 def _run(name: str, split: Split, selection: Selection) -> Run:
     return replace(
         selection.run(),
         validate=lambda model: selection.goal.figure(model, split),
-        checkpoints=selection.checkpoints / name if selection.checkpoints is not None else None,
+        checkpoints=selection.checkpoints / name.replace(":", "-") if selection.checkpoints is not None else None,
+        until=selection.until,
     )
 
 

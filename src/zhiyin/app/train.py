@@ -1,5 +1,6 @@
 """Use case: choose on validation, test, refit on everything, publish."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -39,7 +40,8 @@ CHECKPOINTS = "checkpoints"
 class TrainRequest:
     """model: None chooses among all. validation: "time", "leave-one-out" or "random" (users).
 
-    settings: of the model. progress: told of each training. announce: told of each model tried.
+    settings: of the model. minutes: that all of it may take; None takes as long as it takes. progress: told of each
+    training. announce: told of each model tried.
     """
 
     store: str
@@ -49,6 +51,7 @@ class TrainRequest:
     settings: Mapping[str, Any] = field(default_factory=dict)
     preparation: PreparationSettings = field(default_factory=PreparationSettings)
     validation: str = "time"
+    minutes: float | None = None
     seed: int = 0
     progress: Progress = field(default_factory=Silent)
     announce: Callable[[str], None] = lambda _: None
@@ -75,8 +78,9 @@ class TrainReport:
 
 def train(request: TrainRequest) -> TrainReport:
     """Chooses on validation data, tests the choice, refits it on everything and publishes it under `request.out`."""
+    began = time.monotonic()
     data = prepare_dataset(request.store, request.preparation, request.out / VECTORS)
-    comparing = _comparing(request)
+    comparing = _comparing(request, (time.monotonic() - began) / 60.0)
     comparison = _compared(data, request, comparing)
     chosen = comparison.chosen
     request.announce(f"{chosen.model}, refitting on everything")
@@ -105,8 +109,11 @@ def train(request: TrainRequest) -> TrainReport:
     )
 
 
-def _comparing(request: TrainRequest) -> ComparisonRequest:
-    """One model alone is tested against the baseline; settings are of the models asked for, not of the baseline."""
+def _comparing(request: TrainRequest, spent: float) -> ComparisonRequest:
+    """One model alone is tested against the baseline; settings are of the models asked for, not of the baseline.
+
+    spent: minutes that are gone already.
+    """
     asked = (request.model,) if request.model else tuple(request.models)
     if request.settings and not asked:
         raise ConfigError("settings are of one model: name it with --model, or leave out the [model] table")
@@ -114,6 +121,7 @@ def _comparing(request: TrainRequest) -> ComparisonRequest:
         models=tuple(dict.fromkeys((request.model, BASELINE))) if request.model else asked,
         settings=dict.fromkeys(asked, request.settings),
         only=request.model,
+        minutes=None if request.minutes is None else request.minutes - spent,
         seed=request.seed,
         checkpoints=request.out / CHECKPOINTS,
         people=people_of(request.store),

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 def train(
     store: Annotated[str, typer.Option(help="where the events are: sqlite:///path.db")],
     out: Annotated[Path, typer.Option(help="folder of the trained system")],
-    model: Annotated[str | None, typer.Option(help="one model; without it the best is chosen on validation")] = None,
+    model: Annotated[str | None, typer.Option(help="one model; without it all are tried, and a blend of them")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML with [preparation] and [model] tables")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="time for all of it; without it as long as it takes")
+    ] = None,
     seed: int = 0,
     validation: Annotated[str, typer.Option(help="time, leave-one-out or random")] = "time",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
@@ -38,6 +41,7 @@ def train(
                 settings=settings.model,
                 preparation=settings.preparation,
                 validation=validation,
+                minutes=minutes,
                 seed=seed,
                 progress=bars,
                 announce=bars.begin,

@@ -110,6 +110,12 @@ class Holdout:
     def __len__(self) -> int:
         return len(self.queries)
 
+    def take(self, rows: IntVector) -> "Holdout":
+        queries, targets, ratings, seen = (
+            tuple(column[row] for row in rows) for column in (self.queries, self.targets, self.ratings, self.seen)
+        )
+        return Holdout(self.name, self.users[rows], queries, targets, ratings, seen)
+
 
 @dataclass(frozen=True, eq=False)
 class Split:

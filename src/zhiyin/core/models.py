@@ -162,7 +162,8 @@ class Run:
 
     validate: the figure of a candidate model on validation data, higher is better. hold_out: divides later events off a
     data set, for what is fitted on answers that the rest of the model has not seen; None where it cannot. checkpoints:
-    a folder in which an interrupted fit finds its place again.
+    a folder in which an interrupted fit finds its place again. until: the `time.monotonic()` at which a training is to
+    be over: it begins no epoch but the first that would not be; None where it has all the time.
     """
 
     trainer: Trainer
@@ -173,6 +174,7 @@ class Run:
     validate: Callable[["Model"], float] | None = None
     hold_out: Callable[[Dataset], Split | None] = lambda _: None
     checkpoints: Path | None = None
+    until: float | None = None
 
 
 class Model(Protocol):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,29 @@ class Blend:
         if config.weights:
             self._weighing = Weighing(np.array([config.weights[name] for name in parts]).T, config.level)
 
+    @classmethod
+    def of_fitted(cls, config: BlendConfig, parts: Mapping[str, Model], data: Dataset) -> Self:
+        """A blend with the weights in `config`, of parts that are fitted on `data`."""
+        blend = cls(config, parts)
+        blend._take(_met(data))
+        return blend
+
+    @classmethod
+    def weighed_on(
+        cls, held: Split, settings: Mapping[str, Mapping[str, Any]], parts: Mapping[str, Model], seed: int
+    ) -> Self:
+        """A blend of those `parts`, fitted on what `held` leaves to train on, that help to answer what it asks.
+
+        settings: of each part, by which it is to be fitted on other data.
+        """
+        every = cls(cls.Config(parts=settings), parts)
+        every._weigh(held.train, held, seed)
+        weights = {name: pair for name, pair in every._told_weights().items() if any(pair)}
+        config = cls.Config(
+            parts={name: settings[name] for name in weights}, weights=weights, level=every._weighing.level
+        )
+        return cls.of_fitted(config, {name: parts[name] for name in weights}, held.train)
+
     def fit(self, data: Dataset, run: Run) -> FitReport:
         """Without weights in the settings, parts are fitted twice: on what is left when events are held out to fit the
         weights on, then on everything. Where `run` can hold nothing out, every part weighs 1.
@@ -76,7 +99,7 @@ class Blend:
         settled: dict[str, Any] = {}
         held = None if self.config.weights else run.hold_out(data)
         if held is not None:
-            settled = self._weigh(data, held, run)
+            settled = self._tune(data, held, run)
             run = replace(run, validate=None)
         for name, part in self.parts.items():
             part.fit(data, _within(run, name))
@@ -146,22 +169,29 @@ class Blend:
         self._weighing = Weighing(np.asarray(own["weights"]), float(own["level"][0]))
         self._take(np.asarray(own["known"]) > 0)
 
-    def _weigh(self, data: Dataset, held: Split, run: Run) -> dict[str, Any]:
+    def _tune(self, data: Dataset, held: Split, run: Run) -> dict[str, Any]:
         """The settings that say how the parts are trained and weighed, found on the events `held` out of `data`."""
         settled: dict[str, Mapping[str, Any]] = {}
         for name, part in self.parts.items():
             self.parts[name], report = self._settled(name, part, held, run)
             settled[name] = {**self.parts[name].config.model_dump(mode="json"), **report.settled}
+        self._weigh(data, held, run.seed)
+        self.parts = {name: type(part)(type(part).Config(**settled[name])) for name, part in self.parts.items()}
+        return {"parts": settled, "weights": self._told_weights(), "level": self._weighing.level}
+
+    def _weigh(self, data: Dataset, held: Split, seed: int) -> None:
+        """Finds what the parts, fitted without the events `held` out of `data`, count."""
         parts = list(self.parts.values())
         nothing = data.catalog.take(np.zeros(0, np.int64)), {name: rows[:0] for name, rows in data.content.items()}
         inductive = np.array([_extended(part, *nothing) is not None for part in parts])
-        asked = self._asked(parts, held, run)
+        asked = _asked(parts, held, seed)
         share = new_share(data.histories)
         due = asked.new_answers if share is None else max(share, LEAST)
         self._weighing = weighed(asked, inductive, self.config.exposure * due)
-        self.parts = {name: type(part)(type(part).Config(**settled[name])) for name, part in self.parts.items()}
-        weights = dict(zip(self.parts, map(tuple, self._weighing.weights.T.tolist()), strict=True))
-        return {"parts": settled, "weights": weights, "level": self._weighing.level}
+
+    def _told_weights(self) -> dict[str, tuple[float, float]]:
+        """By part, of known and of new items."""
+        return dict(zip(self.parts, map(tuple, self._weighing.weights.T.tolist()), strict=True))
 
     def _settled(self, name: str, part: Model, held: Split, run: Run) -> tuple[Model, FitReport]:
         """The part, fitted without the events `held` out, with those of its alternatives that answer them best.
@@ -170,7 +200,7 @@ class Blend:
         """
 
         def known(model: Model) -> float:
-            return float(alone(self._asked([model], held, run))[0, 0])
+            return float(alone(_asked([model], held, run.seed))[0, 0])
 
         fitting = replace(_within(run, f"{name}-held-out"), validate=known)
         given = self.config.parts[name]
@@ -182,12 +212,9 @@ class Blend:
         reports = [each.fit(held.train, fitting) for each in tried]
         if len(tried) == 1:
             return part, reports[0]
-        figures = alone(self._asked(tried, held, run))
+        figures = alone(_asked(tried, held, run.seed))
         best = int(np.argmax(figures.sum(axis=1)))
         return tried[best], reports[best]
-
-    def _asked(self, models: Sequence[Model], held: Split, run: Run) -> Asked:
-        return asked_of(models, held.holdout, _met(held.train), np.random.default_rng(run.seed))
 
     def _take(self, known: BoolVector) -> None:
         self._known = known
@@ -208,6 +235,10 @@ class Blend:
         if self._known is None:
             raise ArtifactError(f"{self.name}: not fitted yet; fit it or load parameters first")
         return self._known, self._factors
+
+
+def _asked(models: Sequence[Model], held: Split, seed: int) -> Asked:
+    return asked_of(models, held.holdout, _met(held.train), np.random.default_rng(seed))
 
 
 def _within(run: Run, name: str) -> Run:

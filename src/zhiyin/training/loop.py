@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ class PlainTrainer:
 
     All randomness of an epoch derives from (seed, epoch), so that a run resumed at an epoch's start repeats the
     uninterrupted one exactly. With `run.checkpoints` set, state is kept after every epoch in a folder of the
-    training's own there, with the history in `history.jsonl`; a finished training is found again, too.
+    training's own there, with the history in `history.jsonl`; a finished training is found again, too. How many epochs
+    fit in before `run.until` depends on the machine.
     """
 
     def run(self, task: TrainingTask, run: Run) -> FitReport:
@@ -39,8 +41,12 @@ class PlainTrainer:
         course = _Course.begin(task, run)
         schedule = task.schedule
         folder = None if run.checkpoints is None else run.checkpoints / course.identity[:16]
-        for epoch in range(len(course.history), schedule.epochs):
+        began, first = time.monotonic(), len(course.history)
+        for epoch in range(first, schedule.epochs):
             if schedule.patience and len(course.history) - course.best_epoch >= schedule.patience:
+                break
+            now = time.monotonic()
+            if run.until is not None and epoch > first and now + (now - began) / (epoch - first) > run.until:
                 break
             loss = _epoch(task, run, course, epoch)
             course.module.eval()

@@ -1,0 +1,63 @@
+"""What enters a comparison when nobody says what should."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from zhiyin.app.registry import model_class, reads_encoders
+from zhiyin.app.selection import Selection, Trial, candidates
+from zhiyin.core.dataset import Dataset
+
+MIXTURE = "blend"
+"""Made of all the others, not tried by itself."""
+
+QUICKEST = (
+    "popularity",
+    "conditional-popularity",
+    "profile",
+    "text-neighbours",
+    "content",
+    "item-neighbours",
+    "linear",
+    "ease",
+    "user-neighbours",
+    "als",
+)
+"""In this order; then come others, and last those whose training can be stopped anywhere, in the time that is left."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """label: a registered name, or `NAME:LABEL`. encoders: whose vectors it reads. like: the label of the one whose
+    choices it takes over, where that one was tried.
+    """
+
+    label: str
+    encoders: tuple[str, ...] = ()
+    like: str = ""
+
+    def within(self, selection: Selection, trials: Mapping[str, Trial]) -> Selection:
+        if self.like in trials:
+            return replace(selection, settings={**_choices(trials[self.like]), "encoders": self.encoders})
+        return replace(selection, fixed={"encoders": self.encoders}) if self.encoders else selection
+
+
+def contenders(data: Dataset) -> tuple[Contender, ...]:
+    """Every model that this data can feed, reading content where it can; those that learn item by item without, too."""
+    names = [name for name in candidates(data) if name != MIXTURE]
+    names.sort(key=lambda name: (_stoppable(name), QUICKEST.index(name) if name in QUICKEST else len(QUICKEST)))
+    encoders = tuple(data.content)
+    found = [Contender(name, encoders if reads_encoders(name) else ()) for name in names]
+    twins = [
+        Contender(f"{each.label}:ids", (), each.label) for each in found if each.encoders and _stoppable(each.label)
+    ]
+    return (*found, *twins)
+
+
+def _stoppable(name: str) -> bool:
+    return "epochs" in model_class(name).Config.model_fields
+
+
+def _choices(trial: Trial) -> dict[str, Any]:
+    """The settings that a model's own alternatives are about, as they were chosen."""
+    return {name: trial.config[name] for each in model_class(trial.model).search for name in each}
