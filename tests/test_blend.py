@@ -19,7 +19,7 @@ from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.histories import Histories
 from zhiyin.core.models import InductiveModel, Run, TunableModel
 from zhiyin.dataset.splits import cold_items, last_share_split, leave_one_out_split
-from zhiyin.models.standing import standings
+from zhiyin.models.standing import FORMS, standings
 from zhiyin.models.weighing import Asked, new_share, weighed
 from zhiyin.testing.model_conformance import CHECKS, Case, check_finds_the_pattern
 from zhiyin.testing.synthetic import planted_groups
@@ -42,6 +42,11 @@ def test_conforms(check: Any) -> None:
     check(fitted())
 
 
+def in_forms(models: Any, known: Any) -> Any:
+    """(models, forms, users, items) of their scores."""
+    return np.stack([[standings(each, known, form) for form in FORMS] for each in models]).astype(np.float32)
+
+
 def asked(*models: float, cold: tuple[float, ...] = (), n: int = 300) -> Asked:
     """People who went on to one of 100 known and 50 new items, which a model knows as well as its number says."""
     generator = np.random.default_rng(0)
@@ -50,8 +55,7 @@ def asked(*models: float, cold: tuple[float, ...] = (), n: int = 300) -> Asked:
     new = np.arange(150) >= 100
     quality = np.where(new[None, :], np.array(cold or models)[:, None], np.array(models)[:, None])
     scores = generator.standard_normal((len(models), n, 150)) + quality[:, None] * answers
-    found = np.stack([standings(each, ~new) for each in scores]).astype(np.float32)
-    return Asked(found, new, answers, np.zeros_like(answers))
+    return Asked(in_forms(scores, ~new), new, answers, np.zeros_like(answers))
 
 
 def test_better_model_weighs_more_and_a_useless_one_nothing() -> None:
@@ -80,7 +84,8 @@ def test_new_items_have_the_share_of_places_that_is_due_to_them(share: float) ->
     people = asked(2.0, 1.0)
     found = weighed(people, np.ones(2, np.bool_), share)
     kind = people.new.astype(int)
-    scores = np.einsum("mui,im->ui", people.standings, found.weights.T[:, kind].T) + found.level * people.new
+    formed = people.in_forms(found.forms).standings[:, 0]
+    scores = np.einsum("mui,im->ui", formed, found.weights.T[:, kind].T) + found.level * people.new
     places = np.argsort(-scores, axis=1)[:, :10]
     assert people.new[places].mean() == pytest.approx(share, abs=0.005)
 
@@ -92,7 +97,7 @@ def test_a_model_that_helps_behind_the_first_ten_is_added() -> None:
     noise = generator.standard_normal((2, 600, 500))
     sure = np.where(answers & (np.arange(600) < 60)[:, None], 9.0, noise[0])
     vague = noise[1] + 1.3 * answers
-    found = np.stack([standings(each, np.ones(500, np.bool_)) for each in (sure, vague)]).astype(np.float32)
+    found = in_forms((sure, vague), np.ones(500, np.bool_))
     people = Asked(found, np.zeros(500, np.bool_), answers, np.zeros_like(answers))
     assert (weighed(people, np.ones(2, np.bool_), 0.0).weights[0] > 0).all()
 
@@ -112,29 +117,45 @@ def test_what_is_due_to_new_items_is_what_late_events_went_to_them() -> None:
     assert new_share(replace(histories, timestamps=np.full(14, MISSING_TIME))) is None
 
 
-@given(hnp.arrays(np.float64, 12, elements=st.integers(-50, 50)), st.integers(1, 11))
-def test_standings_keep_the_order_and_known_items_their_place(scores: Any, known: int) -> None:
+@given(hnp.arrays(np.float64, 12, elements=st.integers(-50, 50)), st.integers(1, 11), st.sampled_from(FORMS))
+def test_standings_keep_the_order_of_known_and_of_new_items(scores: Any, known: int, form: str) -> None:
     met = np.arange(12) < known
-    found = standings(scores[None], met)[0]
-    assert ((found[met] > 0) & (found[met] <= 1)).all()
-    ahead = ~met & (scores > scores[met].max()) & (len(set(scores[met])) > 1)
-    assert (found[ahead] > 1).all()
+    found = standings(scores[None], met, form)[0]
+    varied = len(set(scores[met])) > 1
+    assert found[met].std() == pytest.approx(1.0 if varied else 0.0)
+    ahead = ~met & (scores > scores[met].max()) & varied
+    assert (found[ahead] > found[met].max()).all()
     for kind in (met, ~met):
         for one, other in itertools.product(np.flatnonzero(kind), repeat=2):
             if scores[one] == scores[other]:
                 assert found[one] == found[other]
             elif scores[one] > scores[other]:
-                assert found[one] > found[other] or len(set(scores[met])) == 1
-    np.testing.assert_array_equal(standings(scores[None, :known], met[:known])[0], found[:known])
+                assert found[one] > found[other] or not varied
+    np.testing.assert_array_equal(standings(scores[None, :known], met[:known], form)[0], found[:known])
 
 
 def test_new_item_stands_above_all_others_where_it_is_ahead_of_the_best() -> None:
     scores = np.array([[3.0, 2.0, 1.0, 4.0, 10.0, 2.5]])
     known = np.array([True, True, True, False, False, False])
-    ahead = standings(scores, known)[0]
-    np.testing.assert_allclose(ahead[:3], [1, 20 / 21, 20 / 22])
-    assert ahead[4] > ahead[3] > 1 > ahead[5]
-    np.testing.assert_allclose(np.diff(ahead[3:]), np.diff(scores[0, 3:]) / scores[0, :3].std())
+    for form in FORMS:
+        found = standings(scores, known, form)[0]
+        assert found[4] > found[3] > found[0] > found[5]
+        np.testing.assert_allclose(found[3:] - found[0], (scores[0, 3:] - 3.0) / scores[0, :3].std())
+    ranks = standings(scores, known, "ranks")[0, :3]
+    np.testing.assert_allclose(ranks / ranks[0], [1, 20 / 21, 20 / 22])
+
+
+def test_the_form_is_the_one_that_answers_best() -> None:
+    """A model that is very sure where it is right, beside one that is as right but never sure, in tied votes."""
+    generator = np.random.default_rng(0)
+    answers = np.arange(300)[None] == generator.integers(0, 300, 800)[:, None]
+    right = answers & (generator.random(800) < 0.5)[:, None]
+    sure = generator.standard_normal((800, 300)) + 40.0 * right
+    vague = generator.standard_normal((800, 300)) + 2.5 * answers
+    people = Asked(in_forms((sure, vague), np.ones(300, np.bool_)), np.zeros(300, np.bool_), answers, ~answers & False)
+    found = weighed(people, np.ones(2, np.bool_), 0.0)
+    assert FORMS[found.forms[0]] == "deviations"
+    assert (found.weights[0] > 0).all()
 
 
 def test_settled_weights_hold_nothing_out_again() -> None:
@@ -160,7 +181,7 @@ def test_parts_weigh_alike_where_nothing_is_held_out() -> None:
     for part in parts.values():
         part.fit(data, Run(RUN.trainer, RUN.statistics))
     known = np.bincount(data.histories.items, data.histories.weights > 0, minlength=len(data.items)) > 0
-    expected = sum(standings(part.score(queries), known) for part in parts.values())
+    expected = sum(standings(part.score(queries), known, FORMS[0]) for part in parts.values())
     np.testing.assert_allclose(model.score(queries), expected)
 
 

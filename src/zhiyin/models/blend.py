@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from zhiyin.core.models import (
     gather,
 )
 from zhiyin.core.results import Contributions
-from zhiyin.models.standing import standings, steepness
+from zhiyin.models.standing import FORMS, standings, steepness
 from zhiyin.models.stored import ModelConfig
 from zhiyin.models.weighing import Asked, Weighing, alone, asked_of, new_share, weighed
 
@@ -39,10 +39,10 @@ class BlendConfig(ModelConfig):
     """parts: settings by registered name, or by `NAME:LABEL` where one model stands here more than once. encoders:
     whose vectors those parts read that do not say it themselves.
 
-    weights: part -> of known and of new items; none, and they are fitted on events that are held out for it, as is
-    level: what new items have besides. searched: parts whose own alternatives are tried there first, over what their
-    settings say. exposure: places of lists that the level gives to new items, over the share of late events that went
-    to items new at the time.
+    weights: part -> of known and of new items; none, and they are fitted on events that are held out for it, as are
+    forms: part -> that of its standings (`standing`), and level: what new items have besides. searched: parts whose own
+    alternatives are tried there first, over what their settings say. exposure: places of lists that the level gives to
+    new items, over the share of late events that went to items new at the time.
     """
 
     parts: Mapping[Annotated[str, StringConstraints(pattern=r"^[^.]+$")], Mapping[str, Any]] = Field(
@@ -50,6 +50,7 @@ class BlendConfig(ModelConfig):
     )
     encoders: tuple[str, ...] = ()
     weights: Mapping[str, tuple[float, float]] = Field(default_factory=dict)
+    forms: Mapping[str, Literal["ranks", "deviations"]] = Field(default_factory=dict)
     level: float = 0.0
     searched: tuple[str, ...] = ("content", "text-neighbours")
     exposure: float = Field(default=1.0, gt=0)
@@ -65,9 +66,9 @@ class Blend:
         self.config = config
         self.parts = dict(parts)
         self._known: BoolVector | None = None
-        self._weighing = Weighing(np.ones((2, len(parts))), 0.0)
-        if config.weights:
-            self._weighing = Weighing(np.array([config.weights[name] for name in parts]).T, config.level)
+        forms = np.array([FORMS.index(config.forms.get(name, FORMS[0])) for name in parts], np.int64)
+        weights = np.array([config.weights.get(name, (1.0, 1.0)) for name in parts]).T
+        self._weighing = Weighing(weights, config.level, forms)
 
     @classmethod
     def of_fitted(cls, config: BlendConfig, parts: Mapping[str, Model], data: Dataset) -> Self:
@@ -86,11 +87,11 @@ class Blend:
         """
         every = cls(cls.Config(parts=settings), parts)
         every._weigh(held.train, held, seed)
-        weights = {name: pair for name, pair in every._told_weights().items() if any(pair)}
-        config = cls.Config(
-            parts={name: settings[name] for name in weights}, weights=weights, level=every._weighing.level
-        )
-        return cls.of_fitted(config, {name: parts[name] for name in weights}, held.train)
+        found = every._found()
+        used = [name for name, pair in found["weights"].items() if any(pair)]
+        chosen = {key: {name: found[key][name] for name in used} for key in ("weights", "forms")}
+        config = cls.Config(parts={name: settings[name] for name in used}, **chosen, level=found["level"])
+        return cls.of_fitted(config, {name: parts[name] for name in used}, held.train)
 
     def fit(self, data: Dataset, run: Run) -> FitReport:
         """Without weights in the settings, parts are fitted twice: on what is left when events are held out to fit the
@@ -109,29 +110,29 @@ class Blend:
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         known, _ = self._fitted()
         scores = np.tile(self._weighing.level * ~known, (len(queries), 1))
-        for _, factors, found in self._scored(queries):
-            scores += factors * standings(found, known)
+        for _, factors, form, found in self._scored(queries):
+            scores += factors * standings(found, known, form)
         return gather(scores, candidates)
 
     def contributions(self, query: Query, items: IntVector) -> Contributions:
-        """parts: of a known item, what its standing by a model adds to its score, in the proportions in which events
-        speak for it there; of a new one, what each event adds. What a model cannot tell event by event is in the base.
+        """parts: what each event adds; of a known item by ranks, what its standing adds in the proportions in which
+        events speak for it there. What a model cannot tell event by event is in the base.
         """
         known, _ = self._fitted()
         scores = self._weighing.level * ~known[items]
         parts = np.zeros((len(items), len(query.history)))
-        for part, factors, found in self._scored([query]):
-            added = factors[items] * standings(found, known)[0, items]
+        for part, factors, form, found in self._scored([query]):
+            added = factors[items] * standings(found, known, form)[0, items]
             scores = scores + added
             if isinstance(part, AdditiveModel):
                 rows = np.flatnonzero(factors[items])
-                met = known[items[rows], None]
+                ranked = known[items[rows], None] & (form == "ranks")
                 told = part.contributions(query, items[rows]).parts
                 speaking = np.maximum(told, 0.0)
                 total = speaking.sum(axis=1, keepdims=True)
                 shared = np.divide(speaking, total, out=np.zeros_like(speaking), where=total > 0)
                 steps = factors[items[rows], None] * steepness(found[0, known]) * told
-                parts[rows] += np.where(met, added[rows, None] * shared, steps)
+                parts[rows] += np.where(ranked, added[rows, None] * shared, steps)
         return Contributions(scores - parts.sum(axis=1), parts)
 
     def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> "Blend":
@@ -151,6 +152,7 @@ class Blend:
             f"{OWN}.known": known.astype(np.uint8),
             f"{OWN}.weights": self._weighing.weights,
             f"{OWN}.level": np.array([self._weighing.level]),
+            f"{OWN}.forms": self._weighing.forms,
         }
         for name, part in self.parts.items():
             whole |= {f"{name}.{key}": array for key, array in part.parameters().items()}
@@ -162,11 +164,11 @@ class Blend:
             part, _, key = name.partition(".")
             named.setdefault(part, {})[key] = array
         own = named.pop(OWN, {})
-        if set(named) != set(self.parts) or set(own) != {"known", "weights", "level"}:
+        if set(named) != set(self.parts) or set(own) != {"known", "weights", "level", "forms"}:
             raise ArtifactError(f"{self.name}: these parameters are not of {', '.join(self.parts)}; train it again")
         for part, mine in self.parts.items():
             mine.load_parameters(named[part])
-        self._weighing = Weighing(np.asarray(own["weights"]), float(own["level"][0]))
+        self._weighing = Weighing(np.asarray(own["weights"]), float(own["level"][0]), np.asarray(own["forms"]))
         self._take(np.asarray(own["known"]) > 0)
 
     def _tune(self, data: Dataset, held: Split, run: Run) -> dict[str, Any]:
@@ -177,7 +179,7 @@ class Blend:
             settled[name] = {**self.parts[name].config.model_dump(mode="json"), **report.settled}
         self._weigh(data, held, run.seed)
         self.parts = {name: type(part)(type(part).Config(**settled[name])) for name, part in self.parts.items()}
-        return {"parts": settled, "weights": self._told_weights(), "level": self._weighing.level}
+        return {"parts": settled, **self._found()}
 
     def _weigh(self, data: Dataset, held: Split, seed: int) -> None:
         """Finds what the parts, fitted without the events `held` out of `data`, count."""
@@ -189,9 +191,14 @@ class Blend:
         due = asked.new_answers if share is None else max(share, LEAST)
         self._weighing = weighed(asked, inductive, self.config.exposure * due)
 
-    def _told_weights(self) -> dict[str, tuple[float, float]]:
-        """By part, of known and of new items."""
-        return dict(zip(self.parts, map(tuple, self._weighing.weights.T.tolist()), strict=True))
+    def _found(self) -> dict[str, Any]:
+        """The weighing as settings."""
+        weighing = self._weighing
+        return {
+            "weights": dict(zip(self.parts, map(tuple, weighing.weights.T.tolist()), strict=True)),
+            "forms": dict(zip(self.parts, (FORMS[row] for row in weighing.forms), strict=True)),
+            "level": weighing.level,
+        }
 
     def _settled(self, name: str, part: Model, held: Split, run: Run) -> tuple[Model, FitReport]:
         """The part, fitted without the events `held` out, with those of its alternatives that answer them best.
@@ -220,15 +227,17 @@ class Blend:
         self._known = known
         self._factors = self._weighing.weights[(~known).astype(np.int64)]
 
-    def _scored(self, queries: Sequence[Query]) -> Iterator[tuple[Model, FloatVector, FloatMatrix]]:
-        """Each part that weighs anything, what its standings count (items,), and its scores (queries, items)."""
+    def _scored(self, queries: Sequence[Query]) -> Iterator[tuple[Model, FloatVector, str, FloatMatrix]]:
+        """Each part that weighs anything, what its standings count (items,), their form, and its scores (queries,
+        items).
+        """
         known, factors = self._fitted()
-        for part, factor in zip(self.parts.values(), factors.T, strict=True):
+        for part, factor, form in zip(self.parts.values(), factors.T, self._weighing.forms, strict=True):
             if factor.any():
                 scores = part.score(queries)
                 # What the part knows nothing of stands below all others.
                 silent = np.full((len(queries), len(known) - scores.shape[1]), scores.min(initial=0.0))
-                yield part, factor, np.concatenate([scores, silent], axis=1)
+                yield part, factor, FORMS[form], np.concatenate([scores, silent], axis=1)
 
     def _fitted(self) -> tuple[BoolVector, FloatMatrix]:
         """(n_items,) which items training met, and (n_items, parts) what standings by the parts count."""

@@ -1,11 +1,18 @@
 """Scores of any scale as standings among the items of a catalogue, so that models can be added up.
 
-    standing_i = K / (K + rank_i)                 of a known item; rank_i: how many of them score higher, 0 for the best
-    standing_i = 1 + (score_i - best) / spread    of a new one; best score and standard deviation of the known ones
+Of known items there are two forms, both with a standard deviation of 1 among them:
+
+    "ranks"         K / (K + rank_i) / spread of those          rank_i: how many score higher, 0 for the best
+    "deviations"    (score_i - mean) / spread                   mean and standard deviation of their scores
 
 The first is reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009): the few that a model is surest of stand out,
-and what it says of the many that no list would hold counts next to nothing. New items are told apart by how much they
-are ahead or behind, which ranks among the known ones would not say: most would lie behind all of those that count.
+and what it says of the many that no list would hold counts next to nothing. The second keeps how far an item is ahead,
+which models that count what goes together know well, and models whose scores are logarithms do not.
+
+New items are told apart by how much they are ahead or behind, in either form, which ranks among the known ones would
+not say: most would lie behind all of those that count.
+
+    standing_i = standing of the best known one + (score_i - best score) / spread
 """
 
 import numpy as np
@@ -13,21 +20,30 @@ import numpy as np
 from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector
 
 K = 20.0
+FORMS = ("ranks", "deviations")
 
 
-def standings(scores: FloatMatrix, known: BoolVector) -> FloatMatrix:
+def standings(scores: FloatMatrix, known: BoolVector, form: str) -> FloatMatrix:
     """(n, items) float64, of scores (n, items) with `known` (items,). New items move no known one."""
     found = np.empty(scores.shape)
     for row, mine in enumerate(np.asarray(scores, np.float64)):
         others = mine[known]
-        found[row, known] = K / (K + _ranks(others))
-        best = others.max() if len(others) else 0.0
-        found[row, ~known] = 1.0 + (mine[~known] - best) * steepness(others)
+        if not len(others):
+            found[row] = mine
+            continue
+        steep = steepness(others)
+        if form == "deviations":
+            found[row] = (mine - others.mean()) * steep
+            continue
+        ranked = K / (K + _ranks(others))
+        ranked *= steepness(ranked)
+        found[row, known] = ranked
+        found[row, ~known] = ranked.max() + (mine[~known] - others.max()) * steep
     return found
 
 
 def steepness(scores: FloatVector) -> float:
-    """What a score of one more counts for a new item, where those of known ones are `scores`; 0 where all are equal."""
+    """What a score of one more counts, where those of known items are `scores`; 0 where all are equal."""
     spread = float(scores.std()) if len(scores) else 0.0
     return 1.0 / spread if spread else 0.0
 

@@ -2,16 +2,17 @@
 
 Scores are added up as standings. Known and new items are weighed apart, each among their own kind. Models of which
 nobody can tell by NDCG@10 that the best is better share alike: a mean of equals errs less than the one that was lucky.
-To these another one is added at the weight that lifts NDCG@100 most, for as long as the gain is larger than twice its
-standard error over users: the largest of several gains is above one standard error by chance more often than not. A
-hundred places, since so few users find an answer among ten that a gain of a fifth there may be lost in chance.
+To these another one is added in the form and at the weight that lift NDCG@100 most, for as long as the gain is larger
+than twice its standard error over users: the largest of several gains is above one standard error by chance more often
+than not. A hundred places, since so few users find an answer among ten that a gain of a fifth there may be lost in
+chance. All this is done with the first ones in either form; the better of the two is taken by NDCG@10.
 
 How far new items stand above or below known ones is settled last: so that of the places of all lists they have the
 share which is due to them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from zhiyin.core.dataset import Holdout
 from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.histories import Histories
 from zhiyin.core.models import Model
-from zhiyin.models.standing import standings
+from zhiyin.models.standing import FORMS, standings
 
 USERS, ITEMS = 1_500, 20_000
 """At most that many users of a hold-out, half of them such as went on to new items where there are so many, and items,
@@ -32,8 +33,11 @@ LATE = 0.8
 PLACES, DEEP = 10, 100
 """Of a list; and of those that tell what another model adds."""
 
-STEPS = (0.25, 0.5, 1.0, 2.0)
+STEPS = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Weights that are tried, those of the best and of its equals being 1."""
+
+FEW = 5
+"""Answers of a user up to which counting what stands above each is quicker than finding the best."""
 
 ERRORS = 2.0
 HALVINGS = 40
@@ -44,8 +48,8 @@ BATCH = 128
 class Asked:
     """What models said of `items` after the histories of users.
 
-    standings: (models, users, items) float32. new: (items,). answers, hidden: (users, items) what each user went on to,
-    and what a list may not hold.
+    standings: (models, forms, users, items) float32, the forms being `FORMS`. new: (items,). answers, hidden: (users,
+    items) what each user went on to, and what a list may not hold.
     """
 
     standings: FloatMatrix
@@ -58,20 +62,28 @@ class Asked:
         """Share of the answers that are new items."""
         return float(self.answers[:, self.new].sum() / max(1, self.answers.sum()))
 
+    def in_forms(self, forms: IntVector) -> "Asked":
+        """Of each model in one form alone, (models,)."""
+        return replace(self, standings=self.standings[np.arange(len(forms)), forms][:, None])
+
     def among(self, items: BoolVector) -> "Asked":
         """Of those `items` (items,) alone, and of the users who went on to one of them."""
         users = (self.answers & items).any(axis=1)
         chosen = np.ix_(users, items)
-        found = self.standings[np.ix_(np.ones(len(self.standings), np.bool_), users, items)]
+        found = self.standings[:, :, users][..., items]
         return Asked(found, self.new[items], self.answers[chosen], self.hidden[chosen])
 
 
 @dataclass(frozen=True, eq=False)
 class Weighing:
-    """weights: (2, models) of known and of new items, not below zero. level: what new items have besides."""
+    """weights: (2, models) of known and of new items, not below zero. level: what new items have besides.
+
+    forms: (models,) rows of `FORMS`.
+    """
 
     weights: FloatMatrix
     level: float
+    forms: IntVector
 
 
 def asked_of(models: Sequence[Model], holdout: Holdout, known: BoolVector, generator: np.random.Generator) -> Asked:
@@ -82,11 +94,13 @@ def asked_of(models: Sequence[Model], holdout: Holdout, known: BoolVector, gener
     items = np.arange(n_items)
     if n_items > ITEMS:
         items = np.union1d(generator.choice(n_items, ITEMS, replace=False), np.concatenate(targets))
-    found = np.empty((len(models), len(users), len(items)), np.float32)
+    found = np.empty((len(models), len(FORMS), len(users), len(items)), np.float32)
     for start in range(0, len(users), BATCH):
         queries = [holdout.queries[user] for user in users[start : start + BATCH]]
         for place, model in enumerate(models):
-            found[place, start : start + BATCH] = standings(model.score(queries), known)[:, items]
+            scores = model.score(queries)
+            for row, form in enumerate(FORMS):
+                found[place, row, start : start + BATCH] = standings(scores, known, form)[:, items]
     answers, hidden = (np.zeros((len(users), n_items), np.bool_) for _ in range(2))
     for row, user in enumerate(users):
         answers[row, targets[row]] = True
@@ -100,9 +114,11 @@ def weighed(asked: Asked, inductive: BoolVector, share: float) -> Weighing:
     share: of the places of all lists, for new items.
     """
     weights = np.zeros((2, len(inductive)))
-    weights[0] = _kind(asked, np.ones(len(inductive), np.bool_), ~asked.new)
-    weights[1] = _kind(asked, inductive, asked.new)
-    return Weighing(weights, _level(asked, weights, share))
+    weights[0], forms = _kind(asked, np.ones(len(inductive), np.bool_), ~asked.new)
+    formed = asked.in_forms(forms)
+    # New items stand apart alike in any form.
+    weights[1], _ = _kind(formed, inductive, asked.new)
+    return Weighing(weights, _level(formed, weights, share), forms)
 
 
 def alone(asked: Asked) -> FloatMatrix:
@@ -111,7 +127,7 @@ def alone(asked: Asked) -> FloatMatrix:
     for kind, items in enumerate((~asked.new, asked.new)):
         told = asked.among(items)
         if len(told.answers):
-            figures[:, kind] = [_ndcg(found, told.answers, told.hidden).mean() for found in told.standings]
+            figures[:, kind] = [_ndcg(found[0], told.answers, told.hidden).mean() for found in told.standings]
     return figures
 
 
@@ -135,46 +151,54 @@ def _askers(holdout: Holdout, known: BoolVector, generator: np.random.Generator)
     return np.sort(np.concatenate([order[new][:half], order[~new], order[new][half:]])[:USERS])
 
 
-def _kind(asked: Asked, usable: BoolVector, items: BoolVector) -> FloatVector:
-    """(models,) weights for one kind of `items`, which add up to 1; equal where no answer tells."""
+def _kind(asked: Asked, usable: BoolVector, items: BoolVector) -> tuple[FloatVector, IntVector]:
+    """(models,) weights for one kind of `items`, which add up to 1, and forms; equal where no answer tells."""
     told, chosen = asked.among(items), np.flatnonzero(usable)
-    weights = np.zeros(len(usable))
+    weights, forms = np.zeros(len(usable)), np.zeros(len(usable), np.int64)
     weights[chosen] = 1.0
     if len(told.answers) and len(chosen):
-        weights[chosen] = _greedy(told.standings[chosen], told.answers, told.hidden)
-    normalised: FloatVector = weights / max(1.0, weights.sum())
-    return normalised
+        weights[chosen], forms[chosen] = _greedy(replace(told, standings=told.standings[chosen]))
+    return weights / max(1.0, weights.sum()), forms
 
 
-def _greedy(found: FloatMatrix, answers: BoolMatrix, hidden: BoolMatrix) -> FloatVector:
-    """(models,) weights of the standings `found`."""
-    weights = _equals(found, answers, hidden)
-    total = np.tensordot(weights.astype(found.dtype), found, 1)
+def _greedy(told: Asked) -> tuple[FloatVector, IntVector]:
+    """(models,) weights and forms."""
+    singly = [_ndcg(found[0], told.answers, told.hidden) for found in told.standings]
+    grown = [_grown(told, singly, form) for form in range(told.standings.shape[1])]
+    weights, forms, _ = max(grown, key=lambda each: each[2])
+    return weights, forms
+
+
+def _grown(told: Asked, singly: Sequence[FloatVector], form: int) -> tuple[FloatVector, IntVector, float]:
+    """(models,) weights and forms, the first ones in this `form`, and the NDCG@10 that they reach together."""
+    found, answers, hidden = told.standings, told.answers, told.hidden
+    weights, forms = _equals(told, singly, form), np.full(len(found), form)
+    total = np.tensordot(weights.astype(found.dtype), found[:, form], 1)
     figures = _ndcg(total, answers, hidden, DEEP)
     while not weights.all():
         tried = [
-            (place, step, _ndcg(total + step * found[place], answers, hidden, DEEP))
+            (place, each, step, _ndcg(total + np.float32(step) * found[place, each], answers, hidden, DEEP))
             for place in np.flatnonzero(weights == 0)
+            for each in range(found.shape[1])
             for step in STEPS
         ]
-        place, step, reached = max(tried, key=lambda each: float(each[2].mean()))
+        place, each, step, reached = max(tried, key=lambda one: float(one[3].mean()))
         if not _surely(reached - figures):
             break
-        weights[place] = step
-        total, figures = total + step * found[place], reached
-    return weights
+        weights[place], forms[place], figures = step, each, reached
+        total = total + np.float32(step) * found[place, each]
+    return weights, forms, float(_ndcg(total, answers, hidden).mean())
 
 
-def _equals(found: FloatMatrix, answers: BoolMatrix, hidden: BoolMatrix) -> FloatVector:
+def _equals(told: Asked, singly: Sequence[FloatVector], form: int) -> FloatVector:
     """(models,) 1 for the best and those that it is not surely above; for the best alone where it is surely above all
-    of these together.
+    of these together, in this `form`. singly: NDCG@10 of each by itself.
     """
-    alone = [_ndcg(each, answers, hidden) for each in found]
-    best = max(alone, key=lambda figures: float(figures.mean()))
-    equal = np.array([not _surely(best - figures) for figures in alone], np.float64)
-    together = np.tensordot(equal.astype(found.dtype), found, 1)
-    if _surely(best - _ndcg(together, answers, hidden)):
-        equal = np.array([figures is best for figures in alone], np.float64)
+    best = max(singly, key=lambda figures: float(figures.mean()))
+    equal = np.array([not _surely(best - figures) for figures in singly], np.float64)
+    together = np.tensordot(equal.astype(told.standings.dtype), told.standings[:, form], 1)
+    if _surely(best - _ndcg(together, told.answers, told.hidden)):
+        equal = np.array([figures is best for figures in singly], np.float64)
     return equal
 
 
@@ -188,9 +212,10 @@ def _ndcg(scores: FloatMatrix, answers: BoolMatrix, hidden: BoolMatrix, places: 
     shown = np.where(hidden, -np.inf, scores)
     users, items = np.nonzero(answers)
     found = shown[users, items]
-    # Of later places nothing is asked, so one more than those tells all ranks that count.
-    best = -np.partition(-shown, min(places, shown.shape[1] - 1), axis=1)[:, : places + 1]
-    ranks = (best[users] >= found[:, None]).sum(axis=1)
+    if len(users) > FEW * len(shown):
+        # Of later places nothing is asked, so one more than those tells all ranks that count.
+        shown = -np.partition(-shown, min(places, shown.shape[1] - 1), axis=1)[:, : places + 1]
+    ranks = np.array([np.count_nonzero(shown[user] >= score) for user, score in zip(users, found, strict=True)])
     gains = np.where(ranks <= places, 1.0 / np.log2(ranks + 1.0), 0.0)
     ideal = np.cumsum(1.0 / np.log2(np.arange(2, places + 2)))
     count = answers.sum(axis=1)
@@ -199,11 +224,11 @@ def _ndcg(scores: FloatMatrix, answers: BoolMatrix, hidden: BoolMatrix, places: 
 
 
 def _level(asked: Asked, weights: FloatMatrix, share: float) -> float:
-    """0 where items are of one kind."""
+    """By standings in the first form alone; 0 where items are of one kind."""
     if asked.new.all() or not asked.new.any() or share >= 1:
         return 0.0
     known, fresh = (
-        _best(np.tensordot(weights[kind], asked.standings[:, :, items], 1), asked.hidden[:, items])
+        _best(np.tensordot(weights[kind], asked.standings[:, 0][..., items], 1), asked.hidden[:, items])
         for kind, items in enumerate((~asked.new, asked.new))
     )
     low, high = float(known.min() - fresh.max()), float(known.max() - fresh.min())
