@@ -1,15 +1,16 @@
 """Models beside the published tables: leave-one-out, all items ranked, those in the history left out.
 
     python benchmarks/accuracy.py --data DIR [--table beauty|toys|ml-1m] [--models A,B] [--seeds 0,1,2] [--shuffled]
-        [--encoders A,B] [--work DIR] [--results DIR]
+        [--encoders A,B] [--settings FILE.json] [--work DIR] [--results DIR]
 
 DIR holds amazon2014-beauty, amazon2014-toys and ml-1m, each with interactions.parquet and items.parquet. Everybody's
 last event but one chooses the settings, the last one tests; the model that is tested is trained on all before it, at
 the settings that the first seed chose. What happened on one day stands in the order in which the data is published;
---shuffled puts it in a random one, since that order tells the answer. Of text the catalogue's titles are read. A+B+C
-is a blend of those models, which reads --encoders. Figures are means over the seeds, with their standard deviation.
---results keeps those of each model and seed: what is there is not measured again, so other --encoders take another
-folder. Published figures are in published.json beside this file.
+--shuffled puts it in a random one, since that order tells the answer. Of text the catalogue's titles are read, through
+--encoders by models that read those. The last row is a blend of all the models, as `zhiyin train` makes it: weighed on
+what chose the settings. Figures are means over the seeds, with their standard deviation; seconds are of one fit.
+--settings holds settings by model, which then tries no others. --results keeps figures and fitted models: what is there
+is not made again, so other settings take another folder. Published figures are in published.json beside this file.
 """
 
 import argparse
@@ -19,26 +20,30 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from safetensors.numpy import load_file, save_file
 
 from zhiyin.app.comparison import Divisions, divisions
+from zhiyin.app.contenders import MIXTURE
 from zhiyin.app.ingest import IngestRequest, ingest
+from zhiyin.app.mixing import joined, mixed
 from zhiyin.app.prepare import prepare_dataset
-from zhiyin.app.registry import make_model
-from zhiyin.app.selection import Selection, Trial, best_trial
+from zhiyin.app.registry import make_model, reads_encoders
+from zhiyin.app.selection import Selection, Trial, best_fit
 from zhiyin.cli.show import Bars, console
+from zhiyin.core.models import Model
 from zhiyin.dataset.settings import PreparationSettings
 from zhiyin.evaluation.ranking import evaluate_ranking
 
 FOLDERS = {"beauty": "amazon2014-beauty", "toys": "amazon2014-toys", "ml-1m": "ml-1m"}
 PROTOCOL = "leave-one-out"
 METRICS = ("recall@5", "recall@10", "ndcg@5", "ndcg@10")
-MODELS = "popularity,text-neighbours,ease,linear"
+MODELS = "popularity,text-neighbours,content,item-neighbours,linear,transformer"
 PUBLISHED = Path(__file__).with_name("published.json")
 
 
@@ -70,40 +75,60 @@ def divided(data: Path, table: str, shuffled: bool, encoders: Sequence[str], wor
     return divisions(prepared, PROTOCOL, 0)
 
 
-def described(name: str, encoders: Sequence[str]) -> tuple[str, Mapping[str, Any]]:
-    """Registered name and settings."""
-    if "+" not in name:
-        return name, {}
-    return "blend", {"parts": {part: {} for part in name.split("+")}, "encoders": encoders}
+@dataclass(frozen=True)
+class Bench:
+    """settings: by model. kept: the folder of what was measured before."""
+
+    parts: Divisions
+    encoders: Sequence[str]
+    settings: Mapping[str, Mapping[str, Any]]
+    kept: Path
+
+    def chosen(self, name: str, selection: Selection) -> tuple[Trial, Model]:
+        """The model at its best settings on validation, fitted on what comes before."""
+        told, fit = self.kept / f"{name}-settings.json", self.kept / f"{name}-validation.safetensors"
+        if told.exists():
+            trial = Trial(**json.loads(told.read_text("utf-8")))
+            return trial, loaded(trial, fit)
+        fixed = dict(self.settings.get(name, {}))
+        if reads_encoders(name):
+            fixed.setdefault("encoders", tuple(self.encoders))
+        trial, model = best_fit(name, self.parts.validation, replace(selection, fixed=fixed))
+        trial = replace(trial, intervals={}, history=())
+        save_file(dict(model.parameters()), fit)
+        written(told, vars(trial))
+        return trial, model
+
+    def tested(self, trial: Trial, selection: Selection) -> tuple[Model, dict[str, Any]]:
+        """The model, fitted on all that comes before the test, its figures, and the seconds that took."""
+        assert self.parts.test is not None
+        name = f"{trial.model}-{selection.seed}"
+        told, fit = self.kept / f"{name}.json", self.kept / f"{name}.safetensors"
+        if told.exists():
+            return loaded(trial, fit), json.loads(told.read_text("utf-8"))
+        began = time.perf_counter()
+        model = make_model(trial.model, trial.config)
+        model.fit(self.parts.test.train, selection.run())
+        found = {"seconds": time.perf_counter() - began, **self.figures(model)}
+        save_file(dict(model.parameters()), fit)
+        written(told, found)
+        return model, found
+
+    def figures(self, model: Model) -> dict[str, float]:
+        assert self.parts.test is not None
+        test = self.parts.test
+        means = evaluate_ranking(model, test.holdout, len(test.train.items), ks=(5, 10)).means()
+        return {metric: means[metric] for metric in METRICS}
 
 
-def chosen(name: str, parts: Divisions, encoders: Sequence[str], selection: Selection, kept: Path) -> Trial:
-    """The model at its best settings on validation."""
-    path = kept / f"{name}-settings.json"
-    if path.exists():
-        return Trial(**json.loads(path.read_text("utf-8")))
-    model, fixed = described(name, encoders)
-    trial = best_trial(model, parts.validation, replace(selection, fixed=fixed))
-    told = replace(trial, intervals={}, history=())
-    path.write_text(json.dumps(vars(told), indent=1), "utf-8")
-    return told
-
-
-def tested(name: str, trial: Trial, parts: Divisions, selection: Selection, kept: Path) -> dict[str, Any]:
-    """Figures of the model, trained on all that comes before the test, and the seconds that took."""
-    path = kept / f"{name}-{selection.seed}.json"
-    if path.exists():
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return found
-    assert parts.test is not None
-    began = time.perf_counter()
+def loaded(trial: Trial, fit: Path) -> Model:
     model = make_model(trial.model, trial.config)
-    model.fit(parts.test.train, selection.run())
-    seconds = time.perf_counter() - began
-    means = evaluate_ranking(model, parts.test.holdout, len(parts.test.train.items), ks=(5, 10)).means()
-    found = {"seconds": seconds, **{metric: means[metric] for metric in METRICS}}
-    path.write_text(json.dumps(found, indent=1), "utf-8")
-    return found
+    model.load_parameters(load_file(fit))
+    return model
+
+
+def written(path: Path, told: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(told, indent=1), "utf-8")
 
 
 def line(name: str, figures: Mapping[str, Sequence[float]], rest: str = "") -> str:
@@ -122,34 +147,48 @@ def main() -> int:
     parser.add_argument("--models", default=MODELS)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--shuffled", action="store_true")
-    parser.add_argument("--encoders", default="")
+    parser.add_argument("--encoders", default="use-multilingual")
+    parser.add_argument("--settings", type=Path)
     parser.add_argument("--work", type=Path)
     parser.add_argument("--results", type=Path)
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     encoders = [name for name in options.encoders.split(",") if name]
-    rows = []
+    settings = json.loads(options.settings.read_text("utf-8")) if options.settings else {}
     with tempfile.TemporaryDirectory() as scratch, Bars(console()) as bars:
-        work, results = options.work or Path(scratch), options.results or Path(scratch)
-        kept = results / f"{options.table}{'-shuffled' * options.shuffled}"
+        kept = (options.results or Path(scratch)) / f"{options.table}{'-shuffled' * options.shuffled}"
         kept.mkdir(parents=True, exist_ok=True)
-        parts = divided(options.data, options.table, options.shuffled, encoders, work)
+        parts = divided(options.data, options.table, options.shuffled, encoders, options.work or Path(scratch))
+        assert parts.test is not None
+        bench = Bench(parts, encoders, settings, kept)
+        selections = [Selection(seed, progress=bars, protocol=PROTOCOL) for seed in seeds]
+        trials, fitted = {}, {}
         for name in options.models.split(","):
-            selections = [Selection(seed, progress=bars, protocol=PROTOCOL) for seed in seeds]
             bars.begin(f"{name}, choosing settings")
-            trial = chosen(name, parts, encoders, selections[0], kept)
-            found = []
-            for selection in selections:
+            trials[name], fitted[name] = bench.chosen(name, selections[0])
+        if len(trials) > 1:
+            bars.begin(f"{MIXTURE}, weighing")
+            trials[MIXTURE] = mixed(trials, fitted, parts.validation, seeds[0])
+        fitted.clear()
+        found: dict[str, list[dict[str, Any]]] = {name: [] for name in trials}
+        for selection in selections:
+            models: dict[str, Model] = {}
+            for name, trial in trials.items():
                 bars.begin(f"{name}, test with seed {selection.seed}")
-                found.append(tested(name, trial, parts, selection, kept))
-            figures = {metric: [each[metric] for each in found] for metric in METRICS}
-            rest = f"  {np.mean([each['seconds'] for each in found]):.0f} s  validation {trial.validation:.4f}"
-            rows.append((name, figures, f"{rest}  {json.dumps(trial.config)}"))
+                if name == MIXTURE:
+                    seconds = sum(found[part][-1]["seconds"] for part in trial.config["parts"])
+                    whole = joined(trial, models, parts.test.train)
+                    found[name].append({"seconds": seconds, **bench.figures(whole)})
+                else:
+                    models[name], figures = bench.tested(trial, selection)
+                    found[name].append(figures)
     print(f"{options.table}, {PROTOCOL}, seeds {options.seeds}: {', '.join(METRICS)}")
     for name, published in json.loads(PUBLISHED.read_text("utf-8"))[options.table]:
         print(line(name, {metric: [value] for metric, value in published.items()}))
-    for row in rows:
-        print(line(*row))
+    for name, trial in trials.items():
+        means = {metric: [each[metric] for each in found[name]] for metric in METRICS}
+        rest = f"  {np.mean([each['seconds'] for each in found[name]]):.0f} s  validation {trial.validation:.4f}"
+        print(line(name, means, f"{rest}  {json.dumps(trial.config)}"))
     print(f"load average {', '.join(f'{value:.2f}' for value in os.getloadavg())}")
     return 0
 

@@ -131,29 +131,39 @@ def test_ease_solves_its_regression() -> None:
     np.testing.assert_allclose(model.parameters()["weights"][others, target], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [Ease, Linear])
-def test_models_of_items_by_items_say_when_those_are_too_many(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"{kind.__module__}.MOST_ITEMS", 10)
+@pytest.mark.parametrize(("kind", "limit"), [(Ease, "MOST_ITEMS"), (Linear, "MOST_ROWS")])
+def test_models_of_items_by_items_say_when_those_are_too_many(
+    kind: Any, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{kind.__module__}.{limit}", 10)
     with pytest.raises(InputError, match="32 items are too many"):
         kind(kind.Config()).fit(planted_groups().data, RUN)
 
 
-@given(st.lists(st.lists(st.integers(0, 6), max_size=8), min_size=1, max_size=6), st.floats(0.3, 3), st.integers(1, 4))
-def test_linear_is_the_ridge_regression_of_what_comes_next(lines: list[list[int]], past: float, horizon: int) -> None:
+@given(
+    st.lists(st.lists(st.integers(0, 6), max_size=8), min_size=1, max_size=6),
+    st.lists(st.floats(0.3, 3), min_size=1, max_size=2),
+    st.integers(1, 4),
+)
+def test_linear_is_the_ridge_regression_of_what_comes_next(
+    lines: list[list[int]], past: list[float], horizon: int
+) -> None:
     data = dataset_of([History.of_items(line) for line in lines], 7)
-    model = Linear(Linear.Config(l2=2.0, past=past, ahead=0.5, horizon=horizon, words=0))
+    model = Linear(Linear.Config(l2=2.0, past=tuple(past), ahead=0.5, horizon=horizon, words=0))
     model.fit(data, RUN)
-    before, behind = np.zeros((0, 7)), np.zeros((0, 7))
+    before, behind = np.zeros((0, len(past) * 7)), np.zeros((0, 7))
     for line in lines:
         for cut in range(1, len(line)):
-            rows = np.zeros((2, 7))
-            for age, item in enumerate(reversed(line[:cut])):
-                rows[0, item] += np.exp(-past * age) if age < model.config.window else 0.0
+            faded, answer = np.zeros((1, len(past), 7)), np.zeros((1, 7))
+            for row, rate in enumerate(past):
+                for age, item in enumerate(reversed(line[:cut])):
+                    left = np.exp(-rate * age)
+                    faded[0, row, item] += np.sqrt(1 - np.exp(-2 * rate)) * left if left >= 0.01 else 0.0
             for age, item in enumerate(line[cut : cut + horizon]):
-                rows[1, item] += np.exp(-0.5 * age)
-            before, behind = np.vstack([before, rows[:1]]), np.vstack([behind, rows[1:]])
-    expected = np.linalg.solve(before.T @ before + 2.0 * np.eye(7), before.T @ behind)
-    np.testing.assert_allclose(model.parameters()["weights"], expected, atol=1e-5)
+                answer[0, item] += np.exp(-0.5 * age)
+            before, behind = np.vstack([before, faded.reshape(1, -1)]), np.vstack([behind, answer])
+    expected = np.linalg.solve(before.T @ before + 2.0 * np.eye(len(past) * 7), before.T @ behind)
+    np.testing.assert_allclose(model.parameters()["weights"].reshape(-1, 7), expected, atol=1e-5)
 
 
 def test_linear_is_drawn_to_the_nearness_of_items_where_there_are_no_events() -> None:
@@ -162,16 +172,17 @@ def test_linear_is_drawn_to_the_nearness_of_items_where_there_are_no_events() ->
     lines = [History.of_items([0, 1, 0, 1, 0]) for _ in range(50)]
     data = replace(dataset_of(lines, 32), content=planted.data.content)
     plain, drawn = (
-        Linear(Linear.Config(l2=4.0, words=0.0, content=content, encoders=encoders)) for content in (0.0, 2.0)
+        Linear(Linear.Config(l2=4.0, past=(1.0,), words=0.0, content=content, encoders=encoders))
+        for content in (0.0, 2.0)
     )
     near = ContentNeighbours(ContentNeighbours.Config(encoders=encoders))
     for model in (plain, drawn, near):
         model.fit(data, RUN)
     weights = drawn.parameters()["weights"]
-    untouched = 2.0 / 4.0 * near.near(np.array([5]))[0]
+    untouched = 2.0 / 4.0 * np.sqrt(1 - np.exp(-2.0)) * near.near(np.array([5]))[0]
     untouched[5] = 0.0
-    np.testing.assert_allclose(weights[5], untouched, atol=1e-6)
-    assert weights[0, 1] == pytest.approx(plain.parameters()["weights"][0, 1], rel=0.1)
+    np.testing.assert_allclose(weights[0, 5], untouched, atol=1e-6)
+    assert weights[0, 0, 1] == pytest.approx(plain.parameters()["weights"][0, 0, 1], rel=0.1)
 
 
 def test_linear_knows_new_items_by_their_words() -> None:

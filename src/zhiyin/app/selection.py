@@ -195,7 +195,10 @@ def best_trial(name: str, split: Split, selection: Selection) -> Trial:
 
 
 def best_fit(name: str, split: Split, selection: Selection) -> tuple[Trial, Model]:
-    """`best_trial`, with the model as it was fitted then."""
+    """`best_trial`, with the model as it was fitted then.
+
+    Settings that the data is too large for are left out. Raises `InputError` where it is for all of them.
+    """
     overrides: Sequence[Mapping[str, Any]] = ({},)
     model = make_model(name, {**selection.settings, **selection.fixed})
     if not selection.settings and isinstance(model, TunableModel):
@@ -205,14 +208,21 @@ def best_fit(name: str, split: Split, selection: Selection) -> tuple[Trial, Mode
         over = {**selection.settings, **override, **selection.fixed}
         if over not in settings:
             settings.append(over)
-    best = _try(name, settings[0], split, selection)
-    longest = best[0].seconds
-    for each in settings[1:]:
-        if selection.until is not None and time.monotonic() + longest > selection.until:
+    best: tuple[Trial, Model] | None = None
+    refused: list[InputError] = []
+    longest = 0.0
+    for each in settings:
+        if best is not None and selection.until is not None and time.monotonic() + longest > selection.until:
             break
-        found = _try(name, each, split, selection)
+        try:
+            found = _try(name, each, split, selection)
+        except InputError as error:
+            refused.append(error)
+            continue
         longest = max(longest, found[0].seconds)
-        best = max(best, found, key=lambda tried: tried[0].validation)
+        best = found if best is None else max(best, found, key=lambda tried: tried[0].validation)
+    if best is None:
+        raise refused[0]
     return best
 
 
