@@ -81,7 +81,7 @@ class Linear(StoredModel):
     Config: ClassVar[type[LinearConfig]] = LinearConfig
     arrays: ClassVar[frozenset[str]] = frozenset({"weights"})
     search: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"past": (1.0,)},
+        {"past": (0.3,)},
         {"past": (1.0, 0.1)},
         {"past": (1.0, 0.1), "words": 0.0, "content": 0.0},
         {"past": (1.0, 0.1), "l2": 300.0},
