@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -10,13 +10,11 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field
 from torch import Tensor, nn
 
-from zhiyin.core.arrays import IntMatrix, IntVector
+from zhiyin.core.arrays import IntVector
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.models import Outputs, Run, Shares
 from zhiyin.models.next_item import NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
-from zhiyin.models.sequences import alike, pad
-
-IGNORED = -100
+from zhiyin.models.sequences import alike
 
 
 class TransformerConfig(NextItemConfig):
@@ -25,6 +23,37 @@ class TransformerConfig(NextItemConfig):
     heads: int = Field(default=2, ge=1)
     batch_users: int = Field(default=64, ge=1)
     weight_decay: float = Field(default=1e-4, ge=0)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Histories behind each other without padding, each behind the row that starts it.
+
+    rows: (tokens,) of the table. places: (tokens,) of each in its history. groups: tokens (n, width) of histories of
+    about the same length, the last one of each repeated. back: (tokens,) where each is in the groups behind each other.
+    """
+
+    rows: Tensor
+    places: Tensor
+    groups: tuple[Tensor, ...]
+    back: Tensor
+
+    @classmethod
+    def of(cls, rows: IntVector, lengths: IntVector, device: Any = "cpu") -> Self:
+        """rows: (tokens,) of histories of `lengths` (n,), each at least 1."""
+        starts = np.cumsum(lengths) - lengths
+        groups, back, taken = [], np.empty(len(rows), np.int64), 0
+        for group in alike(lengths):
+            columns = np.arange(lengths[group[0]])
+            last = lengths[group, None] - 1
+            tokens, real = starts[group, None] + np.minimum(columns, last), columns <= last
+            back[tokens[real]] = taken + np.flatnonzero(real)
+            taken += real.size
+            groups.append(tokens)
+        places = np.arange(len(rows)) - np.repeat(starts, lengths)
+        told = (torch.from_numpy(each).to(device) for each in (rows, places, back, *groups))
+        first, second, third, *others = told
+        return cls(first, second, tuple(others), third)
 
 
 class Block(nn.Module):
@@ -40,27 +69,32 @@ class Block(nn.Module):
         self.widen, self.narrow = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
         self.drop = nn.Dropout(config.dropout)
 
-    def forward(self, states: Tensor) -> Tensor:
-        n, length, dim = states.shape
+    def forward(self, states: Tensor, packed: Packed) -> Tensor:
+        """(tokens, dim)"""
         normed = self.attention_norm(states)
-        query, key, value = (
-            layer(normed).view(n, length, self.heads, dim // self.heads).transpose(1, 2)
-            for layer in (self.query, self.key, self.value)
-        )
+        told = torch.cat([self.query(normed), self.key(normed), self.value(normed)], 1)
+        read = torch.cat([self._attended(told, tokens) for tokens in packed.groups]).index_select(0, packed.back)
+        states = states + self.drop(self.merge(read))
+        return cast(Tensor, states + self.drop(self.narrow(F.gelu(self.widen(self.feed_norm(states))))))
+
+    def _attended(self, told: Tensor, tokens: Tensor) -> Tensor:
+        """(n * width, dim) what each of `tokens` (n, width) reads of those before it and of itself."""
+        n, width = tokens.shape
+        parts = told.index_select(0, tokens.flatten()).view(n, width, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = parts.unbind()
         dropout = self.dropout if self.training else 0.0
         read = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
-        states = states + self.drop(self.merge(read.transpose(1, 2).reshape(n, length, dim)))
-        return cast(Tensor, states + self.drop(self.narrow(F.gelu(self.widen(self.feed_norm(states))))))
+        return read.transpose(1, 2).reshape(n * width, -1)
 
 
 class Network(NextItemNetwork):
-    """Rows 0 .. n-1 of `table` are items, row n starts every history and row n + 1 pads it."""
+    """Rows 0 .. n-1 of `table` are items, row n starts every history."""
 
     by_item: ClassVar[frozenset[str]] = NextItemNetwork.by_item | {"table.weight"}
 
     def __init__(self, config: TransformerConfig, n_items: int, reads: Sequence[int]) -> None:
         super().__init__(n_items, config, reads)
-        self.table = nn.Embedding(n_items + 2, config.dim)
+        self.table = nn.Embedding(n_items + 1, config.dim)
         self.positions = nn.Embedding(config.length, config.dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
@@ -77,35 +111,31 @@ class Network(NextItemNetwork):
             return self.table.weight
         return torch.cat([vectors, self.table.weight[self.n_items :]])
 
-    def forward(self, rows: Tensor, evidence: Tensor) -> Tensor:
-        """(n, length, dim) states after each position of `rows` (n, length)."""
-        places = torch.arange(rows.shape[1], device=rows.device)
-        states = self.drop(F.embedding(rows, evidence) + self.positions(places))
+    def forward(self, packed: Packed, evidence: Tensor) -> Tensor:
+        """(tokens, dim) states after each row of the histories."""
+        states = self.drop(F.embedding(packed.rows, evidence) + self.positions(packed.places))
         for block in self.blocks:
-            states = block(states)
+            states = block(states, packed)
         return cast(Tensor, self.norm(states))
 
     def read(self, sequences: Sequence[IntVector], evidence: Tensor) -> Tensor:
         # With the row that starts a history, the latest place that training asked about is the last of the table.
-        sequences = [sequence[max(0, len(sequence) + 1 - self.positions.num_embeddings) :] for sequence in sequences]
-        lengths = np.array([len(sequence) for sequence in sequences], np.int64)
-        states = evidence.new_empty(len(sequences), evidence.shape[1])
-        for group in alike(lengths):
-            rows = torch.from_numpy(begun([sequences[place] for place in group], self.n_items))
-            states[group] = self(rows, evidence)[torch.arange(len(group)), torch.from_numpy(lengths[group])]
-        return states
+        latest = [sequence[max(0, len(sequence) + 1 - self.positions.num_embeddings) :] for sequence in sequences]
+        lengths = np.array([1 + len(sequence) for sequence in latest], np.int64)
+        start = np.array([self.n_items])
+        rows = np.concatenate([np.zeros(0, np.int64), *(part for sequence in latest for part in (start, sequence))])
+        return cast(Tensor, self(Packed.of(rows, lengths), evidence)[torch.from_numpy(np.cumsum(lengths) - 1)])
 
 
 @dataclass(frozen=True)
-class Part:
-    """Histories `rows` (n, length) of a batch, and the q questions that are asked of them.
+class Batch:
+    """Histories, and the q questions that are asked of them.
 
-    row, place: (q,) after which event of which history. answers, moments, owner: (q,) the item, when, and whose.
+    tokens: (q,) after which event. answers, moments, owner: (q,) the item, when, and whose.
     """
 
-    rows: Tensor
-    row: Tensor
-    place: Tensor
+    histories: Packed
+    tokens: Tensor
     answers: Tensor
     moments: Tensor
     owner: Tensor
@@ -114,49 +144,45 @@ class Part:
 class Task(NextItemTask[Network]):
     """Ask after places of every user's latest events what comes next or later."""
 
-    def batch(self, users: IntVector, generator: np.random.Generator) -> list[Part]:
-        asked = [self._questions(user, generator) for user in users]
-        lengths = np.array([len(items) for items, _, _ in asked], np.int64)
-        return [self._part(group, [asked[place] for place in group]) for group in alike(lengths)]
-
-    def outputs(self, batch: list[Part], negatives: Tensor | None) -> Outputs:
-        items = self.module.items()
-        states = torch.cat([self.module(part.rows, items.evidence)[part.row, part.place] for part in batch])
-        target, moments, owner = (
-            torch.cat([getattr(part, name) for part in batch]) for name in ("answers", "moments", "owner")
-        )
-        if negatives is None:
-            shares = Shares(torch.arange(len(target), device=target.device), target, states.new_ones(len(target)))
-            return Outputs(self.module.products(states, self.logs, moments, items), shares, owner)
-        return Outputs(self.sampled(states, target, moments, negatives, items), torch.zeros_like(target), owner)
-
-    def _questions(self, user: int, generator: np.random.Generator) -> tuple[IntVector, IntVector, IntVector]:
-        """The items of a window of the user's history; what each place of it is asked for, and the row of its moment.
+    def batch(self, users: IntVector, generator: np.random.Generator) -> Batch:
+        """Of each user a window of events, before the first of which and after each but the last may be asked.
 
         A window that may end before the history does has answers beyond it, as a question of today has.
         """
-        first, end = self.histories.indptr[user : user + 2].tolist()
-        stop = generator.integers(min(end, first + self.config.length), end + 1)
-        window = np.arange(max(first, stop - self.config.length), stop)
-        moments = self.moments.rows(self.histories.timestamps[window])
-        return self.histories.items[window], self._answers(window, end, generator), moments
-
-    def _part(self, owner: IntVector, asked: Sequence[tuple[IntVector, IntVector, IntVector]]) -> Part:
-        items, answers, moments = zip(*asked, strict=True)
-        width = max(map(len, items))
-        rows = begun([sequence[:-1] for sequence in items], self.module.n_items)
-        target, moment = pad(answers, width, IGNORED), pad(moments, width, 0)
-        row, place = np.nonzero(target != IGNORED)
-        columns = (rows, row, place, target[row, place], moment[row, place], owner[row])
-        return Part(*(self.tensor(column) for column in columns))
-
-    def _answers(self, window: IntVector, end: int, generator: np.random.Generator) -> IntVector:
-        """An item from each place of the window on that is asked about, `IGNORED` for the others."""
-        ahead = end - window
+        items, length = self.histories.items, self.config.length
+        first, end = self.histories.indptr[users], self.histories.indptr[users + 1]
+        stop = generator.integers(np.minimum(end, first + length), end, endpoint=True)
+        start = np.maximum(first, stop - length)
+        lengths = stop - start
+        owner = np.repeat(np.arange(len(users)), lengths)
+        place = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        event = start[owner] + place
+        rows = np.where(place == 0, self.module.n_items, items[event - 1])
+        tokens = self._asked_of(event, owner, generator)
+        ahead = end[owner[tokens]] - event[tokens]
         reach = ahead if self.config.horizon is None else np.minimum(self.config.horizon, ahead)
-        answers = self.histories.items[window + (generator.random(len(window)) * reach).astype(np.int64)]
-        asked = generator.permutation(np.flatnonzero(self.asked[window]))[: self.config.questions]
-        return np.where(np.isin(np.arange(len(window)), asked), answers, IGNORED)
+        answers = items[event[tokens] + (generator.random(len(tokens)) * reach).astype(np.int64)]
+        moments = self.moments.rows(self.histories.timestamps[event[tokens]])
+        columns = (self.tensor(column) for column in (tokens, answers, moments, owner[tokens]))
+        return Batch(Packed.of(rows, lengths, self.device), *columns)
+
+    def outputs(self, batch: Batch, negatives: Tensor | None) -> Outputs:
+        items = self.module.items()
+        states = self.module(batch.histories, items.evidence).index_select(0, batch.tokens)
+        target, owner = batch.answers, batch.owner
+        if negatives is None:
+            shares = Shares(torch.arange(len(target), device=target.device), target, states.new_ones(len(target)))
+            return Outputs(self.module.products(states, self.logs, batch.moments, items), shares, owner)
+        scores = self.sampled(states, target, batch.moments, negatives, items)
+        return Outputs(scores, torch.zeros_like(target), owner)
+
+    def _asked_of(self, event: IntVector, owner: IntVector, generator: np.random.Generator) -> IntVector:
+        """Tokens before whose events something is asked: at most `questions` of each owner, drawn at random."""
+        askable = np.flatnonzero(self.asked[event])
+        order = askable[np.lexsort((generator.random(len(askable)), owner[askable]))]
+        whose = owner[order]
+        turn = np.arange(len(order)) - np.searchsorted(whose, whose)
+        return np.sort(order[turn < self.config.questions])
 
 
 class Transformer(NextItemModel[Network]):
@@ -170,10 +196,3 @@ class Transformer(NextItemModel[Network]):
 
     def task(self, network: Network, data: Dataset, run: Run) -> Task:
         return Task(self, network, data, run, least=1)
-
-
-def begun(sequences: Sequence[IntVector], n_items: int) -> IntMatrix:
-    """(n, 1 + longest): each history behind the row that starts it."""
-    width = max([0, *map(len, sequences)])
-    start = np.full((len(sequences), 1), n_items)
-    return np.concatenate([start, pad(sequences, width, n_items + 1)], axis=1)
