@@ -92,8 +92,8 @@ class Selection:
     """settings: over a model's defaults; where there are none, its own alternatives are tried. fixed: over those, too.
 
     checkpoints: folder in which an interrupted training finds its place again. protocol: how the data is divided, and
-    so what parts of a model are weighed for. until: `time.monotonic()` beyond which no alternative is begun and no
-    training goes on, but for the first.
+    so what parts of a model are weighed for. until: `time.monotonic()` up to which alternatives share the time; beyond
+    it none is begun but the first, and trainings are stopped.
     """
 
     seed: int = 0
@@ -211,11 +211,15 @@ def best_fit(name: str, split: Split, selection: Selection) -> tuple[Trial, Mode
     best: tuple[Trial, Model] | None = None
     refused: list[InputError] = []
     longest = 0.0
-    for each in settings:
-        if best is not None and selection.until is not None and time.monotonic() + longest > selection.until:
-            break
+    for left, each in zip(range(len(settings), 0, -1), settings, strict=True):
+        until = selection.until
+        if until is not None:
+            now = time.monotonic()
+            if best is not None and now + longest > until:
+                break
+            until = now + (until - now) / left
         try:
-            found = _try(name, each, split, selection)
+            found = _try(name, each, split, replace(selection, until=until))
         except InputError as error:
             refused.append(error)
             continue

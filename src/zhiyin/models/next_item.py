@@ -153,6 +153,7 @@ class NextItemModel(NeuralModel[L]):
         {"half_life_days": 3.0},
         {"half_life_days": 30.0},
         {"half_life_days": 3.0, "horizon": 1, "trust": 1.0},
+        {"half_life_days": None, "horizon": 1, "trust": 1.0},
     )
 
     @abstractmethod
