@@ -1,4 +1,4 @@
-"""The Python API: `zhiyin.ingest`, `zhiyin.train`, `zhiyin.evaluate`, `zhiyin.recommend`, `zhiyin.load`."""
+"""The Python API: `zhiyin.ingest`, `zhiyin.tune`, `zhiyin.train`, `zhiyin.evaluate`, and to ask what was trained."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from zhiyin.app.serve import open_service
 from zhiyin.app.service import ItemView, RecommendRequest, Service, WordsRequest
 from zhiyin.app.train import TrainReport, TrainRequest
 from zhiyin.app.train import train as _train
+from zhiyin.app.tune import TuneReport, TuneRequest
+from zhiyin.app.tune import tune as _tune
 from zhiyin.core.results import Recommendations
 
 
@@ -25,6 +27,11 @@ def ingest(*events: str | Path, store: str, **options: Any) -> IngestReport:
 def train(*, store: str, out: str | Path, **options: Any) -> TrainReport:
     """Trains on `store` and publishes under `out`; `options` are the fields of `TrainRequest`."""
     return _train(TrainRequest(store=store, out=Path(out), **options))
+
+
+def tune(*, store: str, model: str, out: str | Path, **options: Any) -> TuneReport:
+    """Searches settings of a model on validation data; `options` are the fields of `TuneRequest`."""
+    return _tune(TuneRequest(store=store, model=model, out=Path(out), **options))
 
 
 def evaluate(*, store: str, report: str | Path, **options: Any) -> EvaluateReport:

@@ -219,18 +219,19 @@ def best_fit(name: str, split: Split, selection: Selection) -> tuple[Trial, Mode
                 break
             until = now + (until - now) / left
         try:
-            found = _try(name, each, split, replace(selection, until=until))
+            found = tried(name, each, split, replace(selection, until=until))
         except InputError as error:
             refused.append(error)
             continue
         longest = max(longest, found[0].seconds)
-        best = found if best is None else max(best, found, key=lambda tried: tried[0].validation)
+        best = found if best is None else max(best, found, key=lambda each: each[0].validation)
     if best is None:
         raise refused[0]
     return best
 
 
-def _try(name: str, settings: Mapping[str, Any], split: Split, selection: Selection) -> tuple[Trial, Model]:
+def tried(name: str, settings: Mapping[str, Any], split: Split, selection: Selection) -> tuple[Trial, Model]:
+    """A model fitted by `settings` and judged on the split's hold-out."""
     began = time.perf_counter()
     model = make_model(name, settings)
     report = model.fit(split.train, _run(name, split, selection))

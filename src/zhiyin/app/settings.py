@@ -1,5 +1,6 @@
 """What a configuration file and the environment set, and how a wrong setting is told."""
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -35,7 +36,9 @@ _TABLES = "[preparation], [model], [language_model] and [serving]"
 
 
 def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings in the TOML file at `path`, if any, and over them those in the environment.
+    """The settings in the file at `path`, if any, and over them those in the environment.
+
+    It is TOML, or JSON by its name, which can say that a setting is nothing.
 
     Raises `ConfigError` for a file that cannot be read, another table, and a setting that is unknown or out of range.
     """
@@ -54,10 +57,13 @@ def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ
 
 
 def _tables(path: Path) -> dict[str, Any]:
+    kind, loads = ("JSON", json.loads) if path.suffix == ".json" else ("TOML", tomllib.loads)
     try:
-        found = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML ({error})") from error
+        found: Any = loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as {kind} ({error})") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: holds no tables; there are {_TABLES}")
     loose = sorted(name for name, value in found.items() if not isinstance(value, dict))
     if loose:
         raise ConfigError(f"{path}: {', '.join(loose)} stands in no table; there are {_TABLES}")

@@ -268,6 +268,28 @@ class TunableModel(Protocol):
 
 
 @dataclass(frozen=True)
+class Range:
+    """Numbers between two bounds, whole ones between whole ones. log: those of every size are alike likely."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    values: tuple[Any, ...]
+
+
+@runtime_checkable
+class ExplorableModel(Protocol):
+    """space: settings and where good ones may lie, for a longer search than a few alternatives; defaults lie within."""
+
+    config: Any
+    space: ClassVar[Mapping[str, Range | Choice]]
+
+
+@dataclass(frozen=True)
 class Content:
     """What an encoder reads of one item; a modality that is absent is None.
 

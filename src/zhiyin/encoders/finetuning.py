@@ -70,11 +70,11 @@ def fine_tune(
 ) -> FineTuned:
     """Teaches the model `argument`, as `SentenceTransformers` reads it, and writes the folder `out` if it got better.
 
-    pairs: (n, 2) rows of `texts`. Raises `ConfigError` without the extra `tuning` and for a model that cannot be
+    pairs: (n, 2) rows of `texts`. Raises `ConfigError` without the extra `finetune` and for a model that cannot be
     loaded or adapted, `InputError` where `out` is taken or there are too few pairs.
     """
     if find_spec("peft") is None:
-        raise ConfigError("fine-tuning needs the extra `tuning`: pip install 'zhiyin[tuning]'")
+        raise ConfigError("fine-tuning needs the extra `finetune`: pip install 'zhiyin[finetune]'")
     _claim(out)
     generator = np.random.default_rng(settings.seed)
     known, held = _divided(pairs, generator)

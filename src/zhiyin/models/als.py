@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from zhiyin.core.arrays import FloatMatrix
 from zhiyin.core.dataset import Dataset, Query
-from zhiyin.core.models import Candidates, FitReport, Run, gather
+from zhiyin.core.models import Candidates, Choice, FitReport, Range, Run, gather
 from zhiyin.models.inputs import evidence, training_rows
 from zhiyin.models.stored import ModelConfig, StoredModel
 
@@ -44,6 +44,12 @@ class Als(StoredModel):
         {"factors": 64, "l2": 50.0, "alpha": 5.0},
         {"factors": 64, "l2": 10.0, "alpha": 1.0},
     )
+    space: ClassVar[Mapping[str, Range | Choice]] = {
+        "factors": Choice((16, 32, 64, 128)),
+        "l2": Range(1.0, 200.0, log=True),
+        "alpha": Range(0.5, 20.0, log=True),
+        "half_life_days": Choice((None, 1.0, 3.0, 7.0, 30.0, 180.0)),
+    }
     config: Config
 
     def fit(self, data: Dataset, run: Run) -> FitReport:

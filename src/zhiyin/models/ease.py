@@ -1,6 +1,6 @@
 """A linear model between items, in closed form."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,7 +9,7 @@ from pydantic import Field
 from zhiyin.core.arrays import FloatMatrix, IntVector
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.errors import InputError
-from zhiyin.core.models import Candidates, FitReport, Run, gather
+from zhiyin.core.models import Candidates, Choice, FitReport, Range, Run, gather
 from zhiyin.core.results import Contributions
 from zhiyin.models.inputs import evidence, training_rows
 from zhiyin.models.stored import ModelConfig, StoredModel
@@ -46,6 +46,10 @@ class Ease(StoredModel):
         {"l2": 1000.0},
         {"l2": 300.0, "half_life_days": 30.0},
     )
+    space: ClassVar[Mapping[str, Range | Choice]] = {
+        "l2": Range(10.0, 5000.0, log=True),
+        "half_life_days": Choice((None, 1.0, 3.0, 7.0, 30.0, 180.0)),
+    }
     config: Config
 
     def fit(self, data: Dataset, run: Run) -> FitReport:

@@ -28,7 +28,7 @@ from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.errors import ConfigError, InputError
 from zhiyin.core.histories import Histories
-from zhiyin.core.models import Candidates, FitReport, Parameters, Run, gather
+from zhiyin.core.models import Candidates, Choice, FitReport, Parameters, Range, Run, gather
 from zhiyin.core.results import Contributions
 from zhiyin.models.inputs import Sparse
 from zhiyin.models.likeness import CONTENT, WORDS, Likeness
@@ -86,6 +86,14 @@ class Linear(StoredModel):
         {"past": (1.0, 0.1), "words": 0.0, "content": 0.0},
         {"past": (1.0, 0.1), "l2": 300.0},
     )
+    space: ClassVar[Mapping[str, Range | Choice]] = {
+        "l2": Range(20.0, 2000.0, log=True),
+        "past": Choice(((0.3,), (1.0,), (1.0, 0.1), (2.0, 0.1), (1.0, 0.05))),
+        "ahead": Range(0.3, 3.0),
+        "horizon": Range(1, 10),
+        "words": Range(0.0, 6.0),
+        "content": Range(0.0, 4.0),
+    }
     config: LinearConfig
 
     def fit(self, data: Dataset, run: Run) -> FitReport:

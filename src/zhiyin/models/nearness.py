@@ -19,7 +19,7 @@ from pydantic import Field
 from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset, Query
-from zhiyin.core.models import Candidates, FitReport, Run, gather
+from zhiyin.core.models import Candidates, Choice, FitReport, Range, Run, gather
 from zhiyin.core.results import Contributions
 from zhiyin.models.inputs import recent_shares
 from zhiyin.models.stored import ModelConfig, StoredModel
@@ -45,6 +45,11 @@ class NearnessModel(StoredModel):
         {"last": 50, "sharpness": 0.0},
         {"last": 500, "sharpness": 0.0},
     )
+    space: ClassVar[Mapping[str, Range | Choice]] = {
+        "last": Choice((1, 3, 5, 10, 50, 500)),
+        "half_life_days": Choice((None, 1.0, 3.0, 7.0, 30.0, 180.0)),
+        "sharpness": Range(0.0, 16.0),
+    }
     config: NearnessConfig
 
     @property

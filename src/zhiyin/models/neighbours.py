@@ -10,7 +10,7 @@ from scipy import sparse
 
 from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.dataset import Dataset, Query
-from zhiyin.core.models import Candidates, FitReport, Parameters, Run, gather
+from zhiyin.core.models import Candidates, Choice, FitReport, Parameters, Range, Run, gather
 from zhiyin.core.results import Contributions
 from zhiyin.models.inputs import Sparse, evidence, query_rows, training_rows
 from zhiyin.models.stored import ModelConfig, StoredModel
@@ -66,6 +66,14 @@ def nearest(similarities: Sparse, left: FloatVector, right: FloatVector, shrinka
     return sparse.csr_matrix((flat_data, flat_indices.astype(np.int64), np.array(indptr)), similarities.shape)
 
 
+SPACE: Mapping[str, Range | Choice] = {
+    "weighting": Choice(("cosine", "tf-idf", "bm25")),
+    "k": Range(20, 500, log=True),
+    "shrinkage": Range(0.0, 50.0),
+    "half_life_days": Choice((None, 1.0, 3.0, 7.0, 30.0, 180.0)),
+}
+
+
 class NeighbourConfig(ModelConfig):
     """weighting: how interactions are weighed before the cosine. k: neighbours kept. shrinkage: added to the
     denominator, so that a likeness that rests on little counts little. binary: every liked item counts 1.
@@ -94,6 +102,7 @@ class ItemNeighbours(StoredModel):
         {"weighting": "tf-idf"},
         {"weighting": "bm25", "k": 200},
     )
+    space = SPACE
     config: Config
 
     def fit(self, data: Dataset, run: Run) -> FitReport:
@@ -154,6 +163,7 @@ class UserNeighbours(StoredModel):
         {"weighting": "bm25", "k": 200},
         {"weighting": "cosine", "k": 100, "half_life_days": 30.0},
     )
+    space = SPACE
     config: Config
 
     def fit(self, data: Dataset, run: Run) -> FitReport:

@@ -16,7 +16,7 @@ from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.errors import ConfigError
 from zhiyin.core.histories import Histories
-from zhiyin.core.models import Candidates, Objective, Parameters, Products, Run, gather
+from zhiyin.core.models import Candidates, Choice, Objective, Parameters, Products, Range, Run, gather
 from zhiyin.models.content_reading import ContentReading
 from zhiyin.models.growing import Growing
 from zhiyin.models.moments import Moments
@@ -155,6 +155,18 @@ class NextItemModel(NeuralModel[L]):
         {"half_life_days": 3.0, "horizon": 1, "trust": 1.0},
         {"half_life_days": None, "horizon": 1, "trust": 1.0},
     )
+
+    space: ClassVar[Mapping[str, Range | Choice]] = {
+        "half_life_days": Choice((None, 1.0, 3.0, 7.0, 30.0, 180.0)),
+        "horizon": Choice((None, 1, 3, 10)),
+        "trust": Range(0.25, 1.0),
+        "questions": Choice((8, 16, 32, 50, 100)),
+        "dim": Choice((32, 64, 128)),
+        "length": Choice((20, 50, 100, 200)),
+        "dropout": Range(0.1, 0.6),
+        "learning_rate": Range(2e-4, 4e-3, log=True),
+        "weight_decay": Range(1e-5, 3.0, log=True),
+    }
 
     @abstractmethod
     def sized(self, n_items: int, reads: Sequence[int]) -> L:

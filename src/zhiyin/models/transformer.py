@@ -1,6 +1,6 @@
 """A causal transformer with cross-entropy over items (Kang & McAuley, 2018; Klenitskiy & Vasilev, 2023)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zhiyin.core.arrays import IntVector
 from zhiyin.core.dataset import Dataset
-from zhiyin.core.models import Outputs, Run, Shares
+from zhiyin.core.models import Choice, Outputs, Range, Run, Shares
 from zhiyin.models.next_item import NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
 from zhiyin.models.sequences import alike
 
@@ -190,6 +190,12 @@ class Transformer(NextItemModel[Network]):
 
     name: ClassVar[str] = "transformer"
     Config: ClassVar[type[TransformerConfig]] = TransformerConfig
+
+    space: ClassVar[Mapping[str, Range | Choice]] = {
+        **NextItemModel.space,
+        "layers": Range(1, 3),
+        "heads": Choice((1, 2, 4)),
+    }
 
     def sized(self, n_items: int, reads: Sequence[int]) -> Network:
         return Network(self.config, n_items, reads)

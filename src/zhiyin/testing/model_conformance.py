@@ -11,7 +11,16 @@ from zhiyin.core.dataset import Query
 from zhiyin.core.errors import ConfigError
 from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.histories import History
-from zhiyin.core.models import AdditiveModel, InductiveModel, Model, RatingModel, Run, TunableModel
+from zhiyin.core.models import (
+    AdditiveModel,
+    Choice,
+    ExplorableModel,
+    InductiveModel,
+    Model,
+    RatingModel,
+    Run,
+    TunableModel,
+)
 from zhiyin.core.vocabulary import UNKNOWN
 from zhiyin.testing.synthetic import Planted
 
@@ -50,6 +59,14 @@ def check_config_round_trip(case: Case) -> None:
     if isinstance(case.model, TunableModel):
         for settings in case.model.search:
             kind.model_validate({**config.model_dump(), **settings})
+    if isinstance(case.model, ExplorableModel):
+        defaults = type(case.model).Config()
+        for name, space in case.model.space.items():
+            ends = space.values if isinstance(space, Choice) else (space.low, space.high)
+            for end in ends:
+                kind.model_validate({**config.model_dump(), name: end})
+            usual = getattr(defaults, name)
+            assert usual in ends if isinstance(space, Choice) else space.low <= usual <= space.high, name
 
 
 def check_save_load_round_trip(case: Case) -> None:
