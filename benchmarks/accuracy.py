@@ -26,18 +26,16 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from preparing import prepared
 from safetensors.numpy import load_file, save_file
 
 from zhiyin.app.comparison import Divisions, divisions
 from zhiyin.app.contenders import MIXTURE
-from zhiyin.app.ingest import IngestRequest, ingest
 from zhiyin.app.mixing import joined, mixed
-from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.registry import make_model, reads_encoders
 from zhiyin.app.selection import Selection, Trial, best_fit
 from zhiyin.cli.show import Bars, console
 from zhiyin.core.models import Model
-from zhiyin.dataset.settings import PreparationSettings
 from zhiyin.evaluation.ranking import evaluate_ranking
 
 FOLDERS = {"beauty": "amazon2014-beauty", "toys": "amazon2014-toys", "ml-1m": "ml-1m"}
@@ -62,17 +60,10 @@ def ordered(events: pl.DataFrame, shuffled: bool) -> pl.DataFrame:
 
 def divided(data: Path, table: str, shuffled: bool, encoders: Sequence[str], work: Path) -> Divisions:
     folder = data / FOLDERS[table]
-    with tempfile.TemporaryDirectory() as scratch:
-        events, items = Path(scratch) / "events.parquet", Path(scratch) / "items.parquet"
-        ordered(pl.read_parquet(folder / "interactions.parquet"), shuffled).write_parquet(events)
-        catalogue = pl.read_parquet(folder / "items.parquet")
-        catalogue.select(
-            column for column in catalogue.columns if column in {"asin", "movieId", "title"}
-        ).write_parquet(items)
-        store = f"sqlite:///{scratch}/events.db"
-        ingest(IngestRequest(events=[events], store=store, catalogue=items, refused=Path(scratch) / "refused.csv"))
-        prepared = prepare_dataset(store, PreparationSettings(encoders=tuple(encoders)), work)
-    return divisions(prepared, PROTOCOL, 0)
+    catalogue = pl.read_parquet(folder / "items.parquet")
+    told = catalogue.select(column for column in catalogue.columns if column in {"asin", "movieId", "title"})
+    events = ordered(pl.read_parquet(folder / "interactions.parquet"), shuffled)
+    return divisions(prepared(events, told, encoders, work), PROTOCOL, 0)
 
 
 @dataclass(frozen=True)

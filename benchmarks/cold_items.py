@@ -19,7 +19,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from preparing import prepared
 
 from zhiyin.app.cold import (
     COLD,
@@ -41,14 +41,11 @@ from zhiyin.app.cold import (
     parsed,
 )
 from zhiyin.app.figures import Interval
-from zhiyin.app.ingest import IngestRequest, ingest
-from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.registry import make_model
 from zhiyin.app.selection import WATCHED
 from zhiyin.cli.show import Bars, console
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.models import TunableModel
-from zhiyin.dataset.settings import PreparationSettings
 
 PROTOCOLS = {"beauty": "first-appearance", "ml-1m": "random"}
 MODELS = "popularity,text-neighbours,content+use-multilingual"
@@ -57,24 +54,12 @@ BLEND = "blend"
 WARM_LOSS = 0.01
 
 
-def prepared(data: Path, dataset: str, encoders: Sequence[str], work: Path) -> Dataset:
+def described(data: Path, dataset: str, encoders: Sequence[str], work: Path | None) -> Dataset:
     """The data set with the vectors of every encoder; of beauty the catalogue's text is the title alone."""
     folder = data / {"beauty": "amazon2014-beauty", "ml-1m": "ml-1m"}[dataset]
-    with tempfile.TemporaryDirectory() as scratch:
-        items = folder / "items.parquet"
-        if dataset == "beauty":
-            items = Path(scratch) / "items.parquet"
-            pl.read_parquet(folder / "items.parquet").select("asin", "title").write_parquet(items)
-        store = f"sqlite:///{scratch}/events.db"
-        ingest(
-            IngestRequest(
-                events=[folder / "interactions.parquet"],
-                store=store,
-                catalogue=items,
-                refused=Path(scratch) / "refused.csv",
-            )
-        )
-        return prepare_dataset(store, PreparationSettings(encoders=tuple(encoders)), work)
+    items = pl.read_parquet(folder / "items.parquet")
+    told = items.select("asin", "title") if dataset == "beauty" else items
+    return prepared(folder / "interactions.parquet", told, encoders, work)
 
 
 def settings_of(model: str, encoder: str, epochs: int | None) -> dict[str, dict[str, Any]]:
@@ -158,8 +143,7 @@ def main() -> int:
     blend = f"{BLEND}+{options.encoder}"
     models = [*(name for name in options.models.split(",") if name), options.model, blend]
     encoders = list(dict.fromkeys(encoder for name in models for encoder in parsed(name)[1]))
-    with tempfile.TemporaryDirectory() as scratch:
-        data = prepared(options.data, options.dataset, encoders, options.work or Path(scratch))
+    data = described(options.data, options.dataset, encoders, options.work)
     began = time.perf_counter()
     with Bars(console()) as bars:
         report = compare_cold(

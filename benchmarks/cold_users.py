@@ -19,14 +19,13 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cold_items import PROTOCOLS, interval, prepared
+from cold_items import PROTOCOLS, described, interval
 
 from zhiyin.app.cold_users import AFTER, POPULAR, ColdUsersReport, ColdUsersRequest, compare_cold_users
 from zhiyin.app.registry import make_model
@@ -113,9 +112,8 @@ def main() -> int:
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     models = [name for name in options.models.split(",") if name]
-    with tempfile.TemporaryDirectory() as scratch:
-        encoders = PreparationSettings().encoders if "content" in models else ()
-        data = prepared(options.data, options.dataset, encoders, options.work or Path(scratch))
+    encoders = PreparationSettings().encoders if "content" in models else ()
+    data = described(options.data, options.dataset, encoders, options.work)
     began = time.perf_counter()
     with Bars(console()) as bars:
         report = compare_cold_users(

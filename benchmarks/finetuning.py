@@ -20,7 +20,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from cold_items import PROTOCOLS, interval, prepared
+from cold_items import PROTOCOLS, described, interval
 
 from zhiyin.app.cold import COLD, METRICS, VIEWS, ColdPart, Figures, cold_parts
 from zhiyin.app.finetune import lesson
@@ -55,7 +55,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         work, out = options.work or Path(scratch) / "work", Path(scratch) / "tuned"
         before, after = (f"{SentenceTransformers.name}:{folder}" for folder in (options.model, out))
-        data = prepared(options.data, options.dataset, [before], work)
+        data = described(options.data, options.dataset, [before], work)
         part, _ = cold_parts(data, PROTOCOLS[options.dataset], options.seed)
         train = part.split.train
         settings = FineTuning(epochs=options.epochs, pairs=options.pairs, seed=options.seed)

@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -26,14 +25,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from preparing import prepared
 
 from zhiyin.app.cold import COLD, WARM, ColdPart, cold_parts
-from zhiyin.app.ingest import IngestRequest, ingest
-from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.registry import make_model
 from zhiyin.app.selection import WATCHED, Selection
 from zhiyin.core.dataset import Dataset
-from zhiyin.dataset.settings import PreparationSettings
 from zhiyin.evaluation.ranking import mean_defined
 
 MODALITIES = {"text": "use-multilingual", "image": "efficientnet-lite", "attributes": "attributes"}
@@ -44,22 +41,12 @@ Means = dict[str, float]
 """By view."""
 
 
-def prepared(data: Path, posters: Path, work: Path) -> Dataset:
-    with tempfile.TemporaryDirectory() as scratch:
-        films = pl.read_parquet(data / "ml-1m" / "items.parquet")
-        places = [posters.resolve() / f"{film}.jpg" for film in films["movieId"]]
-        pictures = pl.Series("image", [str(place) if place.is_file() else None for place in places], pl.String)
-        films.with_columns(pictures).write_parquet(Path(scratch) / "items.parquet")
-        store = f"sqlite:///{scratch}/events.db"
-        ingest(
-            IngestRequest(
-                events=[data / "ml-1m" / "interactions.parquet"],
-                store=store,
-                catalogue=Path(scratch) / "items.parquet",
-                refused=Path(scratch) / "refused.csv",
-            )
-        )
-        return prepare_dataset(store, PreparationSettings(encoders=tuple(MODALITIES.values())), work)
+def described(data: Path, posters: Path, work: Path | None) -> Dataset:
+    films = pl.read_parquet(data / "ml-1m" / "items.parquet")
+    places = [posters.resolve() / f"{film}.jpg" for film in films["movieId"]]
+    pictures = pl.Series("image", [str(place) if place.is_file() else None for place in places], pl.String)
+    events = data / "ml-1m" / "interactions.parquet"
+    return prepared(events, films.with_columns(pictures), tuple(MODALITIES.values()), work)
 
 
 def trained(name: str, modalities: Sequence[str], part: ColdPart, seed: int, epochs: int | None) -> Any:
@@ -152,8 +139,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as scratch:
-        data = prepared(options.data, options.posters, options.work or Path(scratch))
+    data = described(options.data, options.posters, options.work)
     seeds = {}
     for seed in map(int, options.seeds.split(",")):
         seeds[seed], model = compared(data, seed, options)

@@ -11,23 +11,20 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from preparing import prepared
 
-from zhiyin.app.ingest import IngestRequest, ingest
 from zhiyin.app.movielens import fetch_movielens
-from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.rating_comparison import FOLDS, fitted_inside
 from zhiyin.app.registry import make_model
 from zhiyin.app.selection import rating_model, rating_models
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.models import Model, Silent
-from zhiyin.dataset.settings import PreparationSettings
 from zhiyin.dataset.splits import fold_splits
 from zhiyin.evaluation.rating import RatingResult, evaluate_ratings
 
@@ -41,11 +38,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=20_261)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        store = f"sqlite:///{folder}/events.db"
-        events = fetch_movielens(arguments.data, print).events
-        ingest(IngestRequest(events=[events], store=store, refused=Path(folder) / "refused"))
-        data = prepare_dataset(store, PreparationSettings(encoders=()))
+    data = prepared(fetch_movielens(arguments.data, print).events)
     figures = {name: figure for model in rating_models() for name, figure in measured(model, data, arguments.seed)}
     print(f"{FOLDS} folds, seed {arguments.seed}, load {os.getloadavg()[0]:.1f}")
     for name, figure in sorted(figures.items(), key=lambda pair: pair[1]["rmse"][0]):

@@ -29,13 +29,11 @@ from typing import Any
 
 import polars as pl
 import torch
+from preparing import prepared
 
-from zhiyin.app.ingest import IngestRequest, ingest
-from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.registry import make_model
 from zhiyin.app.selection import Selection
 from zhiyin.core.models import Silent
-from zhiyin.dataset.settings import PreparationSettings
 
 SIZE: Mapping[str, Any] = {"dim": 64, "layers": 2, "heads": 2, "length": 50, "batch_users": 256, "dropout": 0.3}
 PRODUCTS, RECTOOLS, MEMORY = 3.0, 12.0, 2.0
@@ -58,13 +56,9 @@ def histories(data: Path) -> pl.DataFrame:
 
 
 def transformer(events: Path, epochs: int) -> Sequence[float]:
-    with tempfile.TemporaryDirectory() as scratch:
-        store = f"sqlite:///{scratch}/events.db"
-        ingest(IngestRequest(events=[events], store=store, refused=Path(scratch) / "refused.csv"))
-        prepared = prepare_dataset(store, PreparationSettings(), Path(scratch))
     settings = {**SIZE, "questions": SIZE["length"], "negatives": 0, "epochs": epochs}
     clock = Clock()
-    make_model("transformer", settings).fit(prepared, Selection(0, progress=clock).run())
+    make_model("transformer", settings).fit(prepared(events), Selection(0, progress=clock).run())
     return [after - before for before, after in pairwise(clock.ends)]
 
 
