@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from zhiyin.app.budget import Budget
+from zhiyin.app.budget import LATER, Budget
 from zhiyin.app.comparison import ComparisonRequest, compare, divisions, possible_divisions, refit
 from zhiyin.app.contenders import contenders
 from zhiyin.app.evaluate import EvaluateRequest, evaluate
@@ -129,10 +129,10 @@ def test_contenders_share_the_time_that_their_later_fits_leave(monkeypatch: pyte
     now = [100.0]
     monkeypatch.setattr("zhiyin.app.budget.time.monotonic", lambda: now[0])
     budget = Budget(minutes=1.0)
-    assert budget.until(2) == pytest.approx(100.0 + 60.0 / 2 / 3)
+    assert budget.until(2) == pytest.approx(100.0 + 60.0 / 2 / (1 + LATER))
     now[0] += 6.0
     budget.reserve(6.0)
-    assert budget.until(1) == pytest.approx(106.0 + (60.0 - 6.0 - 12.0) / 3)
+    assert budget.until(1) == pytest.approx(106.0 + (60.0 - 6.0 - LATER * 6.0) / (1 + LATER))
     assert Budget(None).until(3) is None
 
 

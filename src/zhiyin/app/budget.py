@@ -2,12 +2,14 @@
 
 import time
 
-REFITS = 2
-"""Fits of a model beside the one that is judged on validation: for the test, and on everything."""
+LATER = 4
+"""What is still to come of a contender, in times that it took to be fitted and judged once: to be weighed in the blend,
+to be fitted again for the test and answer there with its own histories and with others', to be fitted on everything.
+"""
 
 
 class Budget:
-    """Each contender may take an equal share of what is left, later fits included; what it spares the others get."""
+    """Each contender may take an equal share of what is left, all included; what it spares the others get."""
 
     def __init__(self, minutes: float | None) -> None:
         self._ends = None if minutes is None else time.monotonic() + 60.0 * minutes
@@ -18,8 +20,8 @@ class Budget:
         if self._ends is None:
             return None
         now = time.monotonic()
-        return now + (self._ends - now - self._reserved) / (left * (1 + REFITS))
+        return now + (self._ends - now - self._reserved) / (left * (1 + LATER))
 
     def reserve(self, seconds: float) -> None:
-        """For the later fits of a contender that took so long to fit."""
-        self._reserved += REFITS * seconds
+        """For what is still to come of a contender that took so long."""
+        self._reserved += LATER * seconds
