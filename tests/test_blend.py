@@ -18,7 +18,8 @@ from zhiyin.core.errors import ArtifactError, ConfigError
 from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.histories import Histories
 from zhiyin.core.models import InductiveModel, Run, TunableModel
-from zhiyin.dataset.splits import cold_items, last_share_split, leave_one_out_split
+from zhiyin.dataset.splits import cold_items, hold_out_items, last_share_split, leave_one_out_split
+from zhiyin.models.blend import Blend
 from zhiyin.models.standing import FORMS, standings
 from zhiyin.models.weighing import Asked, new_share, weighed
 from zhiyin.testing.model_conformance import CHECKS, Case, check_finds_the_pattern
@@ -156,6 +157,23 @@ def test_the_form_is_the_one_that_answers_best() -> None:
     found = weighed(people, np.ones(2, np.bool_), 0.0)
     assert FORMS[found.forms[0]] == "deviations"
     assert (found.weights[0] > 0).all()
+
+
+def test_new_items_have_the_places_that_they_have_among_the_answers() -> None:
+    data = planted_groups(200).data
+    generator = np.random.default_rng(0)
+    told = {name: rows + 0.1 * generator.standard_normal(rows.shape) for name, rows in data.content.items()}
+    held = hold_out_items(last_share_split(replace(data, content=told), 0.2), np.arange(0, 32, 4))
+    parts = {name: make_model(name) for name in ("content", "ease")}
+    for part in parts.values():
+        part.fit(held.train, RUN)
+    model = Blend.weighed_on(held, {name: part.config.model_dump() for name, part in parts.items()}, parts, 0)
+    new = np.bincount(held.train.histories.items, minlength=32) == 0
+    scores = model.score(held.holdout.queries)
+    for row, seen in zip(scores, held.holdout.seen, strict=True):
+        row[seen] = -np.inf
+    places = new[np.argsort(-scores, axis=1)[:, :10]].mean()
+    assert places == pytest.approx(new[np.concatenate(held.holdout.targets)].mean(), abs=0.02)
 
 
 def test_settled_weights_hold_nothing_out_again() -> None:

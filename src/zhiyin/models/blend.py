@@ -83,10 +83,12 @@ class Blend:
     ) -> Self:
         """A blend of those `parts`, fitted on what `held` leaves to train on, that help to answer what it asks.
 
-        settings: of each part, by which it is to be fitted on other data.
+        settings: of each part, by which it is to be fitted on other data. New items get the share of the places that
+        they have among the answers.
         """
         every = cls(cls.Config(parts=settings), parts)
-        every._weigh(held.train, held, seed)
+        known = _met(held.train)
+        every._weigh(held, seed, float(np.mean(~known[np.concatenate(held.holdout.targets)])))
         found = every._found()
         used = [name for name, pair in found["weights"].items() if any(pair)]
         chosen = {key: {name: found[key][name] for name in used} for key in ("weights", "forms")}
@@ -177,17 +179,18 @@ class Blend:
         for name, part in self.parts.items():
             self.parts[name], report = self._settled(name, part, held, run)
             settled[name] = {**self.parts[name].config.model_dump(mode="json"), **report.settled}
-        self._weigh(data, held, run.seed)
+        self._weigh(held, run.seed, new_share(data.histories))
         self.parts = {name: type(part)(type(part).Config(**settled[name])) for name, part in self.parts.items()}
         return {"parts": settled, **self._found()}
 
-    def _weigh(self, data: Dataset, held: Split, seed: int) -> None:
-        """Finds what the parts, fitted without the events `held` out of `data`, count."""
-        parts = list(self.parts.values())
+    def _weigh(self, held: Split, seed: int, share: float | None) -> None:
+        """Finds what the parts, fitted on what `held` leaves to train on, count. share: of the places, for new items;
+        None takes that which they have among the answers, as those of `held` are drawn.
+        """
+        parts, data = list(self.parts.values()), held.train
         nothing = data.catalog.take(np.zeros(0, np.int64)), {name: rows[:0] for name, rows in data.content.items()}
         inductive = np.array([_extended(part, *nothing) is not None for part in parts])
         asked = _asked(parts, held, seed)
-        share = new_share(data.histories)
         due = asked.new_answers if share is None else max(share, LEAST)
         self._weighing = weighed(asked, inductive, self.config.exposure * due)
 

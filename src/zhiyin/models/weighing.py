@@ -231,16 +231,20 @@ def _level(asked: Asked, weights: FloatMatrix, share: float) -> float:
         _best(np.tensordot(weights[kind], asked.standings[:, 0][..., items], 1), asked.hidden[:, items])
         for kind, items in enumerate((~asked.new, asked.new))
     )
-    low, high = float(known.min() - fresh.max()), float(known.max() - fresh.min())
+    shown = np.isfinite(fresh)
+    if not shown.any() or not np.isfinite(known).any():
+        return 0.0
+    least, most = (float(pick(known[np.isfinite(known)])) for pick in (np.min, np.max))
+    low, high = least - float(fresh[shown].max()), most - float(fresh[shown].min())
     for _ in range(HALVINGS):
         level = (low + high) / 2
-        places = np.sort(np.concatenate([known, fresh + level], axis=1), axis=1)[:, -PLACES]
-        taken = float((fresh + level >= places[:, None]).sum()) / (PLACES * len(known))
+        places = np.sort(np.concatenate([known, fresh + level], axis=1), axis=1)[:, -PLACES:]
+        taken = float((shown & (fresh + level >= places[:, :1])).sum()) / max(1, np.isfinite(places).sum())
         low, high = (low, level) if taken > share else (level, high)
     return level
 
 
 def _best(scores: FloatMatrix, hidden: BoolMatrix) -> FloatMatrix:
-    """(users, places) the highest scores of what may be shown."""
-    shown = np.where(hidden, scores.min() - 1.0, scores)
+    """(users, places) the highest scores of what may be shown, -inf where there are fewer."""
+    shown = np.where(hidden, -np.inf, scores)
     return -np.partition(-shown, min(PLACES, shown.shape[1]) - 1, axis=1)[:, :PLACES]
