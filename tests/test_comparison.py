@@ -104,6 +104,16 @@ def test_without_a_model_a_blend_of_all_competes_and_is_what_its_settings_say(mo
     assert evaluated(anew, parts.test).means()["ndcg@10"] == pytest.approx(rows["blend"].metrics["ndcg@10"].mean)
 
 
+@pytest.mark.parametrize("n_users", [1, 2])
+def test_where_hardly_anybody_is_asked_models_compete_all_the_same(
+    n_users: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few(monkeypatch, "popularity", "item-neighbours")
+    data = dataset_of([history_of([0, 1, 2, 3], [row, row + 3, row + 5, row + 9]) for row in range(n_users)], 5)
+    outcome = compare(data, divisions(data, "leave-one-out", 0), ComparisonRequest())
+    assert ("blend" in {trial.model for trial in outcome.trials}) == (n_users > 1)
+
+
 def test_gradient_models_compete_reading_content_and_without_it() -> None:
     data = replace(timed(), rating_scale=None)
     entered = {each.label: each for each in contenders(data)}

@@ -299,7 +299,7 @@ def _chosen(data: Dataset, parts: Divisions, request: ComparisonRequest) -> tupl
             fitted[label] = model
     if not trials:
         raise InputError(f"no model takes this data. {' '.join(notes)}")
-    if len(fitted) < 2:
+    if len(fitted) < 2 or len(parts.validation.holdout) < 2:
         return list(trials.values()), None, notes
     request.announce(f"{MIXTURE}, weighing")
     mixture = mixed(trials, fitted, parts.validation, request.seed)
