@@ -9,6 +9,7 @@ from zhiyin.app.prepare import contents_of
 from zhiyin.app.registry import make_encoder
 from zhiyin.core.arrays import FloatMatrix
 from zhiyin.core.catalog import Catalog
+from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.models import Content
 
 
@@ -50,3 +51,14 @@ def test_categories_and_price_are_attributes() -> None:
     )
     lines = [content.attributes for content in contents_of(catalog)]
     assert lines == ["category=Comedy\ncategory=Drama\nyear=1995\nprice=2.5", None]
+
+
+def test_items_that_appeared_together_are_near() -> None:
+    day = 86_400_000
+    appeared = [20_000 * day, 20_003 * day, 19_900 * day, 21_000 * day]
+    catalog = Catalog.build(item_id=["a", "b", "c", "d", "e"], available_from=[*appeared, MISSING_TIME])
+    lines = catalog.lines()
+    assert lines[4] is None
+    one, same_month, same_year, later = encoded(*(line or "" for line in lines[:4]))
+    assert one @ same_month == pytest.approx(1.0)
+    assert one @ same_month > one @ same_year > one @ later + 0.2

@@ -58,7 +58,10 @@ class Catalog:
         return [". ".join(filter(None, part)) or None for part in parts]
 
     def lines(self) -> list[str | None]:
-        """What is said of each item in attributes, NAME=VALUE line by line, None where there is nothing."""
+        """What is said of each item in attributes, NAME=VALUE line by line, None where there is nothing.
+
+        When it appeared is its year and its month, so that items of one season have more in common than of one year.
+        """
         found: list[list[str]] = [[f"category={category}" for category in group] for group in self.categories]
         for name, values in self.attributes.items():
             for row, value in enumerate(values):
@@ -66,6 +69,9 @@ class Catalog:
                     found[row].append(f"{name}={value}".replace("\n", " "))
         for row in np.flatnonzero(np.isfinite(self.price)).tolist():
             found[row].append(f"price={self.price[row]:g}")
+        for row in np.flatnonzero(self.available_from != MISSING_TIME).tolist():
+            month = np.datetime64(int(self.available_from[row]), "ms").astype("datetime64[M]")
+            found[row].append(f"available_from=year {str(month)[:4]}|month {month}")
         return ["\n".join(each) or None for each in found]
 
     @classmethod
