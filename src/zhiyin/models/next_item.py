@@ -160,7 +160,7 @@ class NextItemModel(NeuralModel[L]):
         "half_life_days": Choice((None, 1.0, 3.0, 7.0, 30.0, 180.0)),
         "horizon": Choice((None, 1, 3, 10)),
         "trust": Range(0.25, 1.0),
-        "questions": Choice((8, 16, 32, 50, 100)),
+        "questions": Range(4, 100, log=True),
         "dim": Choice((32, 64, 128)),
         "length": Choice((20, 50, 100, 200)),
         "dropout": Range(0.1, 0.6),
