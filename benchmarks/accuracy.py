@@ -81,10 +81,9 @@ class Bench:
         if told.exists():
             trial = Trial(**json.loads(told.read_text("utf-8")))
             return trial, loaded(trial, fit)
-        fixed = dict(self.settings.get(name, {}))
-        if reads_encoders(name):
-            fixed.setdefault("encoders", tuple(self.encoders))
-        trial, model = best_fit(name, self.parts.validation, replace(selection, fixed=fixed))
+        given = self.settings.get(name, {})
+        fixed = {"encoders": tuple(self.encoders)} if reads_encoders(name) and "encoders" not in given else {}
+        trial, model = best_fit(name, self.parts.validation, replace(selection, settings=given, fixed=fixed))
         trial = replace(trial, intervals={}, history=())
         save_file(dict(model.parameters()), fit)
         written(told, vars(trial))
