@@ -25,7 +25,7 @@ from zhiyin.core.models import (
 )
 from zhiyin.core.results import Contributions
 from zhiyin.models.standing import FORMS, standings, steepness
-from zhiyin.models.stored import ModelConfig
+from zhiyin.models.stored import ModelConfig, by_owner
 from zhiyin.models.weighing import Asked, Weighing, alone, asked_of, new_share, weighed
 
 OWN = "blend"
@@ -161,10 +161,7 @@ class Blend:
         return whole
 
     def load_parameters(self, parameters: Parameters) -> None:
-        named: dict[str, dict[str, NDArray[Any]]] = {}
-        for name, array in parameters.items():
-            part, _, key = name.partition(".")
-            named.setdefault(part, {})[key] = array
+        named = by_owner(parameters)
         own = named.pop(OWN, {})
         if set(named) != set(self.parts) or set(own) != {"known", "weights", "level", "forms"}:
             raise ArtifactError(f"{self.name}: these parameters are not of {', '.join(self.parts)}; train it again")

@@ -1,10 +1,9 @@
 """How near items are to each other by their words and by content vectors together."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zhiyin.core.arrays import FloatMatrix, IntVector
 from zhiyin.core.catalog import Catalog
@@ -13,6 +12,7 @@ from zhiyin.core.errors import ArtifactError
 from zhiyin.core.models import Parameters, Run
 from zhiyin.models.content import ContentConfig, ContentNeighbours
 from zhiyin.models.nearness import NearnessModel
+from zhiyin.models.stored import by_owner
 from zhiyin.models.text_neighbours import TextNeighbours, TextNeighboursConfig
 
 WORDS, CONTENT = "words", "content"
@@ -41,10 +41,7 @@ class Likeness:
     @classmethod
     def loaded(cls, parameters: Parameters, weights: Mapping[str, float], encoders: Sequence[str]) -> Self:
         """Raises `ArtifactError` where `parameters` are of something else."""
-        named: dict[str, dict[str, NDArray[Any]]] = {}
-        for key, array in parameters.items():
-            name, _, own = key.partition(".")
-            named.setdefault(name, {})[own] = array
+        named = by_owner(parameters)
         if strange := sorted(set(named) - {WORDS, CONTENT}):
             raise ArtifactError(f"parameters of {', '.join(strange)} say nothing of nearness: train again")
         tellers = {name: _made(name, encoders) for name in named}

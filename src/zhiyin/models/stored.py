@@ -47,3 +47,12 @@ class StoredModel:
 
     def _prepare(self, parameters: Mapping[str, NDArray[Any]]) -> None:
         """Derives what scoring wants at hand."""
+
+
+def by_owner(parameters: Parameters) -> dict[str, dict[str, NDArray[Any]]]:
+    """Arrays that are called `OWNER.KEY`, by owner and key."""
+    owned: dict[str, dict[str, NDArray[Any]]] = {}
+    for name, array in parameters.items():
+        owner, _, key = name.partition(".")
+        owned.setdefault(owner, {})[key] = array
+    return owned
