@@ -343,6 +343,17 @@ def test_words_that_are_sent_while_the_page_comes_up_are_heard(page: Page, addre
     expect(page.get_by_label(WORDS)).to_have_value("Stalker")
 
 
+def test_a_language_that_is_chosen_while_the_page_comes_up_is_spoken(page: Page, address: str) -> None:
+    page.goto("about:blank")
+    held: list[Route] = []
+    page.route("**/locales/en.json", lambda route: held.append(route))  # noqa: PLW0108
+    page.goto(address)
+    wait_held(page, held, 1)
+    page.get_by_role("button", name="中文").click()
+    held[0].continue_()
+    expect(page.get_by_role("heading", name="用话说")).to_be_visible()
+
+
 def test_the_taste_of_a_known_user_counts_and_is_told(page: Page) -> None:
     look_for(page, "Drama")
     page.get_by_role("button", name="ann").click()

@@ -349,16 +349,23 @@ async function speak(language) {
   }
 }
 
+async function changeLanguage() {
+  const next = state.language === "en" ? "zh" : "en";
+  remembered.set("language", next);
+  await speak(next);
+  if (state.user !== null) await loadTaste();
+}
+
 async function open() {
   const wanted = remembered.get("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en");
-  const spoken = speak(LANGUAGES.includes(wanted) ? wanted : "en");
+  let spoken = speak(LANGUAGES.includes(wanted) ? wanted : "en");
   openWords(spoken);
-  await spoken;
+  // Pressed while the page comes up, or twice at once, it is heard when the language before it is spoken.
   $("language").addEventListener("click", () => {
-    const next = state.language === "en" ? "zh" : "en";
-    remembered.set("language", next);
-    speak(next).then(() => state.user !== null && loadTaste()).catch(complain);
+    spoken = spoken.catch(() => {}).then(changeLanguage);
+    spoken.catch(complain);
   });
+  await spoken;
   $("theme").addEventListener("click", () => {
     remembered.set("theme", document.documentElement.dataset.theme === "dark" ? "light" : "dark");
     drawTheme();
