@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from scipy import sparse
 
-from zhiyin.core.arrays import IntVector
+from zhiyin.core.arrays import FloatMatrix, IntVector
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Query
 from zhiyin.core.errors import ArtifactError, ConfigError, InputError
@@ -19,6 +20,7 @@ from zhiyin.models.als import Als
 from zhiyin.models.biased_mf import BiasedMF
 from zhiyin.models.content import ContentNeighbours
 from zhiyin.models.ease import Ease
+from zhiyin.models.fading import Fading
 from zhiyin.models.features import FeatureTrees
 from zhiyin.models.growing import Growing
 from zhiyin.models.linear import Linear
@@ -131,13 +133,18 @@ def test_ease_solves_its_regression() -> None:
     np.testing.assert_allclose(model.parameters()["weights"][others, target], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "limit"), [(Ease, "MOST_ITEMS"), (Linear, "MOST_ROWS")])
-def test_models_of_items_by_items_say_when_those_are_too_many(
-    kind: Any, limit: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(f"{kind.__module__}.{limit}", 10)
+def test_ease_says_when_items_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zhiyin.models.ease.MOST_ITEMS", 10)
     with pytest.raises(InputError, match="32 items are too many"):
-        kind(kind.Config()).fit(planted_groups().data, RUN)
+        Ease(Ease.Config()).fit(planted_groups().data, RUN)
+
+
+def weights_of(model: Linear) -> FloatMatrix:
+    """(rates * items, items)"""
+    told = model.parameters()
+    rows = len(told["indptr"]) - 1
+    cells = sparse.csr_matrix((told["data"], told["indices"], told["indptr"]), (rows, rows // len(model.config.past)))
+    return cells.toarray()
 
 
 @given(
@@ -163,7 +170,40 @@ def test_linear_is_the_ridge_regression_of_what_comes_next(
                 answer[0, item] += np.exp(-0.5 * age)
             before, behind = np.vstack([before, faded.reshape(1, -1)]), np.vstack([behind, answer])
     expected = np.linalg.solve(before.T @ before + 2.0 * np.eye(len(past) * 7), before.T @ behind)
-    np.testing.assert_allclose(model.parameters()["weights"].reshape(-1, 7), expected, atol=1e-5)
+    np.testing.assert_allclose(weights_of(model), expected, atol=1e-5)
+
+
+def test_linear_on_some_rows_is_the_ridge_regression_on_those() -> None:
+    rng = np.random.default_rng(0)
+    data = dataset_of([History.of_items(rng.integers(0, 12, 9).tolist()) for _ in range(40)], 12)
+    whole, some = (Linear(Linear.Config(l2=3.0, words=0, support=support)) for support in (24, 5))
+    plain = Linear(Linear.Config(l2=3.0, words=0))
+    for model in (plain, whole, some):
+        model.fit(data, RUN)
+    np.testing.assert_allclose(weights_of(whole), weights_of(plain), atol=1e-5)
+    assert (np.count_nonzero(weights_of(some), axis=0) == 5).all()
+    sums = Fading(some.config.past, 1.0, 5).sums(data.histories, np.arange(40), 12, 4096.0).toarray()
+    for item, column in enumerate(weights_of(some).T):
+        rows = np.flatnonzero(column)
+        system = sums[np.ix_(rows, rows)] + 3.0 * np.eye(5)
+        np.testing.assert_allclose(column[rows], np.linalg.solve(system, sums[rows, 24 + item]), atol=1e-5)
+
+
+def test_linear_of_a_large_catalogue_finds_what_is_near_by_rare_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"tea number{row // 2}" for row in range(12)]
+    catalog = Catalog.build(item_id=[str(row) for row in range(12)], title=names)
+    data = replace(dataset_of([History.of_items([0, 2])], 12), catalog=catalog)
+    compared = Linear(Linear.Config(support=4))
+    compared.fit(data, RUN)
+    monkeypatch.setattr("zhiyin.models.likeness.ALL_COMPARED", 5)
+    monkeypatch.setattr("zhiyin.models.likeness.RARE", 3)
+    looked_for = Linear(Linear.Config(support=4))
+    looked_for.fit(data, RUN)
+    for model in (compared, looked_for):
+        scores = model.score([Query(History.of_items([4]), START)])
+        assert scores[0].argmax() == 5
+    found, every = weights_of(looked_for), weights_of(compared)
+    np.testing.assert_allclose(found[10, 11], every[10, 11], rtol=1e-5)
 
 
 def test_linear_is_drawn_to_the_nearness_of_items_where_there_are_no_events() -> None:
@@ -178,11 +218,11 @@ def test_linear_is_drawn_to_the_nearness_of_items_where_there_are_no_events() ->
     near = ContentNeighbours(ContentNeighbours.Config(encoders=encoders))
     for model in (plain, drawn, near):
         model.fit(data, RUN)
-    weights = drawn.parameters()["weights"]
+    weights = weights_of(drawn)
     untouched = 2.0 / 4.0 * np.sqrt(1 - np.exp(-2.0)) * near.near(np.array([5]))[0]
     untouched[5] = 0.0
-    np.testing.assert_allclose(weights[0, 5], untouched, atol=1e-6)
-    assert weights[0, 0, 1] == pytest.approx(plain.parameters()["weights"][0, 0, 1], rel=0.1)
+    np.testing.assert_allclose(weights[5], untouched, atol=1e-6)
+    assert weights[0, 1] == pytest.approx(weights_of(plain)[0, 1], rel=0.1)
 
 
 def test_linear_knows_new_items_by_their_words() -> None:
@@ -219,7 +259,7 @@ def test_what_one_user_adds_to_linear_is_bounded() -> None:
     for bound in (1.0, 2.0):
         model = Linear(Linear.Config(l2=1e6, bound=bound, words=0))
         model.fit(dataset_of(lines, 2), RUN)
-        sums.append(1e6 * model.parameters()["weights"])
+        sums.append(1e6 * weights_of(model))
     np.testing.assert_allclose(sums[1], 2 * sums[0], rtol=1e-4)
     assert np.abs(sums[0]).sum() < 1.5
 

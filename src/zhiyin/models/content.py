@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from zhiyin.core.arrays import FloatMatrix, IntVector
+from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.errors import ConfigError
@@ -73,6 +73,12 @@ class ContentNeighbours(NearnessModel):
         cosines: FloatMatrix = vectors[sources] @ across.T
         if len(self._narrowing.reads) > 1:
             cosines /= np.maximum(told[sources] @ found.T, 1.0)
+        return cosines
+
+    def pairwise(self, sources: IntVector, targets: IntVector) -> FloatVector:
+        vectors, told = self.item_directions(), self._told
+        cosines: FloatVector = (vectors[sources] * vectors[targets]).sum(axis=1)
+        cosines /= np.maximum((told[sources] * told[targets]).sum(axis=1), 1.0)
         return cosines
 
     def _read(self, content: Mapping[str, FloatMatrix]) -> list[FloatMatrix]:

@@ -1,21 +1,38 @@
 """How near items are to each other by their words and by content vectors together."""
 
+import operator
 from collections.abc import Mapping, Sequence
-from typing import Self
+from functools import reduce
+from typing import Self, cast
 
 import numpy as np
+from scipy import sparse
 
-from zhiyin.core.arrays import FloatMatrix, IntVector
+from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.errors import ArtifactError
 from zhiyin.core.models import Parameters, Run
 from zhiyin.models.content import ContentConfig, ContentNeighbours
+from zhiyin.models.inputs import Sparse
 from zhiyin.models.nearness import NearnessModel
 from zhiyin.models.stored import by_owner
+from zhiyin.models.strongest import strongest
 from zhiyin.models.text_neighbours import TextNeighbours, TextNeighboursConfig
 
 WORDS, CONTENT = "words", "content"
+
+ALL_COMPARED = 25_000
+"""Items up to which the nearest ones are looked for among all others."""
+
+RARE = 1_000
+"""In a larger catalogue, items that have a word at most, if it is to bring them together."""
+
+LOOKED_AT = 4
+"""Items that are looked at there for each that is taken, those that share the most."""
+
+BLOCK, PAIRS = 1_024, 1 << 15
+"""Items whose nearness to all others is held at a time, and pairs of items whose vectors are."""
 
 
 class Likeness:
@@ -73,6 +90,57 @@ class Likeness:
             total += self._weights[name] * teller.near(sources, targets)
         total[sources[:, None] == targets] = 0.0
         return total
+
+    def nearest(self, k: int, together: Sparse) -> Sparse:
+        """(n_items, n_items) float32: in each row the nearness of an item to the `k` others that are nearest to it.
+
+        In a catalogue of more than `ALL_COMPARED` items they are looked for among those that share a rare word with it
+        and those that have a cell in its row of `together` (n_items, n_items).
+        """
+        if not self._tellers:
+            return sparse.csr_matrix(together.shape, dtype=np.float32)
+        everything = np.arange(self.n_items)
+        blocks = []
+        for start in range(0, self.n_items, BLOCK):
+            block = everything[start : start + BLOCK]
+            if self.n_items > ALL_COMPARED:
+                near = self._near_some(block, together[block], LOOKED_AT * k)
+                blocks.append(strongest(near, near.data, np.full(len(block), k)))
+            else:
+                blocks.append(_largest(self.near(block, everything), k))
+        return sparse.vstack(blocks, format="csr")
+
+    def _near_some(self, sources: IntVector, together: Sparse, most: int) -> Sparse:
+        """(sources, n_items) nearness to at most `most` items that share rare words, and `most` of those `together`."""
+        found = [strongest(together, together.data, np.full(len(sources), most))]
+        if WORDS in self._tellers:
+            shared = cast(TextNeighbours, self._tellers[WORDS]).sharing(sources, RARE)
+            found.append(strongest(shared, shared.data, np.full(len(sources), most)))
+        pairs = reduce(operator.add, found).tocoo()
+        near = np.zeros(pairs.nnz, np.float32)
+        for start in range(0, pairs.nnz, PAIRS):
+            some = slice(start, start + PAIRS)
+            near[some] = self._pairwise(sources[pairs.row[some]], pairs.col[some])
+        return sparse.csr_matrix((near, (pairs.row, pairs.col)), pairs.shape)
+
+    def _pairwise(self, sources: IntVector, targets: IntVector) -> FloatVector:
+        """(n,) of each of the `sources` (n,) and the one of the `targets` (n,) at its place."""
+        total = np.zeros(len(sources))
+        for name, teller in self._tellers.items():
+            total += self._weights[name] * teller.pairwise(sources, targets)
+        total[sources == targets] = 0.0
+        return total
+
+
+def _largest(table: FloatMatrix, k: int) -> Sparse:
+    """The `k` largest numbers of each row."""
+    k = min(k, table.shape[1])
+    columns = np.argpartition(-table, k - 1, axis=1)[:, :k]
+    values = np.take_along_axis(table, columns, 1).astype(np.float32)
+    largest: Sparse = sparse.csr_matrix((values.ravel(), columns.ravel(), np.arange(len(table) + 1) * k), table.shape)
+    largest.eliminate_zeros()
+    largest.sort_indices()
+    return largest
 
 
 def _made(name: str, encoders: Sequence[str]) -> NearnessModel:

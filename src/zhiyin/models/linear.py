@@ -13,6 +13,9 @@ for Session-based Recommendation", 2021); with a fast rate and a slow one it tel
 of nothing, it is drawn to what nearness suggests: where an item has few events, its weights hardly move from there, and
 where it has many, they say it all: W minimises sum over t |x_t W - y_t|^2 + l2 |W - U'N / l2|^2. Items that come after
 the training have no events: their weights are U'N / l2.
+
+Of a large catalogue each item is predicted from the rows of W alone that say most of it, so that time and memory grow
+with the number of items and not with its cube and square.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,26 +24,30 @@ from typing import Annotated, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import linalg, sparse
+from scipy import sparse
 
-from zhiyin.core.arrays import FloatMatrix, IntVector
+from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset, Query
-from zhiyin.core.errors import ConfigError, InputError
+from zhiyin.core.errors import ConfigError
 from zhiyin.core.histories import Histories
 from zhiyin.core.models import Candidates, Choice, FitReport, Parameters, Range, Run, gather
 from zhiyin.core.results import Contributions
+from zhiyin.models.fading import Fading
 from zhiyin.models.inputs import Sparse
 from zhiyin.models.likeness import CONTENT, WORDS, Likeness
-from zhiyin.models.neighbours import norms
+from zhiyin.models.ridge import solved, solved_on
 from zhiyin.models.sequences import liked
 from zhiyin.models.stored import ModelConfig, StoredModel
 
-MOST_ROWS = 25_000
-"""Items times rates: three dense matrices of rows x rows of four bytes, 7.5 GB for that many, and the sums before."""
+ALL_ROWS = 8_000
+"""Items times rates from which all are predicted without being told how many to use."""
 
-TRIFLE = 1e-2
-"""Events that count less are not read."""
+LEAST_ROWS, MOST_ROWS, ANSWERS_A_ROW = 100, 500, 4
+"""Otherwise an item is predicted from one row for so many of its answers, within these bounds."""
+
+NEAREST = 100
+"""Of the items that are near to one, those that speak for it where not all rows do."""
 
 BLOCK = 1_024
 """Items whose nearness to all others is held at a time."""
@@ -51,8 +58,9 @@ class LinearConfig(ModelConfig):
     ahead: how fast they fade behind it.
 
     horizon: events behind a place that are answers. words, content: as how many answers to the one item alone it counts
-    when another has the same words, or content vectors, by the mean over `encoders`; 0 reads none. bound: limit on what
-    one user adds to the sums.
+    when another has the same words, or content vectors, by the mean over `encoders`; 0 reads none. support: items, each
+    at each rate, that one item is predicted from at most; None takes all in a small catalogue, and in a large one a
+    hundred, up to five hundred for an item with many events. bound: limit on what one user adds to the sums.
     """
 
     l2: float = Field(default=100.0, gt=0)
@@ -62,16 +70,8 @@ class LinearConfig(ModelConfig):
     words: float = Field(default=2.0, ge=0)
     content: float = Field(default=1.0, ge=0)
     encoders: tuple[str, ...] = ()
+    support: int | None = Field(default=None, ge=1)
     bound: float = Field(default=4096.0, gt=0)
-
-    @property
-    def window(self) -> int:
-        """Events that are read of a history, the latest ones."""
-        return max(map(_window, self.past))
-
-
-def _window(past: float) -> int:
-    return 1 + int(-np.log(TRIFLE) / past)
 
 
 class Linear(StoredModel):
@@ -79,7 +79,7 @@ class Linear(StoredModel):
 
     name: ClassVar[str] = "linear"
     Config: ClassVar[type[LinearConfig]] = LinearConfig
-    arrays: ClassVar[frozenset[str]] = frozenset({"weights"})
+    arrays: ClassVar[frozenset[str]] = frozenset({"indptr", "indices", "data"})
     search: ClassVar[tuple[dict[str, Any], ...]] = (
         {"past": (0.3,)},
         {"past": (1.0, 0.1)},
@@ -97,37 +97,20 @@ class Linear(StoredModel):
     config: LinearConfig
 
     def fit(self, data: Dataset, run: Run) -> FitReport:
-        """Raises `InputError` where there are more than `MOST_ROWS` items, each as often as there are rates, and
-        `ConfigError` where the data set has no vectors of an encoder.
-        """
-        n_items, rates = len(data.items), len(self.config.past)
-        if rates * n_items > MOST_ROWS:
-            raise InputError(
-                f"{self.name} solves for a matrix of items x items, and {n_items:,} items are too many for memory; "
-                f"it is for at most {MOST_ROWS // rates:,} with {rates} rates of fading; choose another model"
-            )
+        """Raises `ConfigError` where the data set has no vectors of an encoder."""
+        n_items, fading = len(data.items), self._fading
         histories = data.histories.keep(data.histories.weights > 0)
-
-        def products(users: IntVector) -> Sparse:
-            before, behind = self._places(histories, users, n_items)
-            return sparse.hstack([before.T @ before, before.T @ behind], format="csr")
-
         users = np.arange(len(histories), dtype=np.int64)
-        total = run.statistics.sum(users, products, self.config.bound)
-        gram, answers = (
-            part.astype(np.float32).toarray(order="F")
-            for part in (total[:, : rates * n_items], total[:, rates * n_items :])
+        sums = run.statistics.sum(
+            users, lambda part: fading.sums(histories, part, n_items, self.config.bound), self.config.bound
         )
+        rows = len(fading.past) * n_items
         likeness = Likeness.found(data, run, self._tellers, self.config.encoders)
-        everything = np.arange(n_items)
-        for start in range(0, n_items, BLOCK):
-            block = slice(start, min(start + BLOCK, n_items))
-            near = likeness.near(everything[block], everything)
-            answers.reshape(rates, n_items, n_items)[:, block] += self._units * near
-        gram[np.diag_indices(rates * n_items)] += self.config.l2
-        factor = linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
-        weights = linalg.cho_solve(factor, answers, overwrite_b=True, check_finite=False)
-        self._take(weights.reshape(rates, n_items, n_items), likeness)
+        if self.config.support is None and rows <= ALL_ROWS:
+            weights = self._on_all(sums, likeness)
+        else:
+            weights = self._on_strongest(sums, likeness, histories)
+        self._take(weights, likeness)
         return FitReport()
 
     def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> Self:
@@ -142,17 +125,35 @@ class Linear(StoredModel):
         return other
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
+        n_known, later = self._n_known, np.arange(self._n_known, self.n_items)
         scores = np.zeros((len(queries), self.n_items))
         for row, query in enumerate(queries):
-            places, values = self._evidence(query)
-            scores[row] = np.einsum("pk,pki->i", values, self._rows(query.history.items[places]))
+            places, left = self._evidence(query)
+            items = query.history.items[places]
+            met = items < n_known
+            told = self._weights[self._rows(items[met])]
+            values = np.repeat(left[:, met].ravel(), np.diff(told.indptr)) * told.data
+            scores[row, :n_known] = np.bincount(told.indices, values, n_known)
+            drawn = self._drawn(left)
+            if len(later):
+                scores[row, n_known:] = drawn[met] @ self._likeness.near(items[met], later)
+                scores[row] += drawn[~met] @ self._likeness.near(items[~met], np.arange(self.n_items))
         return gather(scores, candidates)
 
     def contributions(self, query: Query, items: IntVector) -> Contributions:
         """parts: what is left of an event times the weights from its item to the target."""
+        places, left = self._evidence(query)
+        sources = query.history.items[places]
+        met, known = sources < self._n_known, items < self._n_known
+        told = (
+            self._weights[self._rows(sources[met])][:, items[known]]
+            .toarray()
+            .reshape(len(left), met.sum(), known.sum())
+        )
+        added = self._drawn(left)[:, None] * self._likeness.near(sources, items)
+        added[np.ix_(met, known)] = np.einsum("pk,pki->ki", left[:, met], told)
         parts = np.zeros((len(items), len(query.history)))
-        places, values = self._evidence(query)
-        parts[:, places] = np.einsum("pk,pki->ik", values, self._rows(query.history.items[places])[..., items])
+        parts[:, places] = added.T
         return Contributions(np.zeros(len(items)), parts)
 
     def parameters(self) -> Parameters:
@@ -165,83 +166,67 @@ class Linear(StoredModel):
 
     @property
     def n_items(self) -> int:
-        known = len(super().parameters()["weights"][0])
-        return max(known, self._likeness.n_items)
+        return max(self._n_known, self._likeness.n_items)
+
+    @property
+    def _n_known(self) -> int:
+        """Items that training met in the data set."""
+        self.parameters()
+        return int(self._weights.shape[1])
 
     @property
     def _tellers(self) -> Mapping[str, float]:
         return {WORDS: self.config.words, CONTENT: self.config.content}
 
-    def _take(self, weights: FloatMatrix, likeness: Likeness) -> None:
-        super().load_parameters({"weights": weights})
+    @property
+    def _fading(self) -> Fading:
+        return Fading(self.config.past, self.config.ahead, self.config.horizon)
+
+    def _on_all(self, sums: Sparse, likeness: Likeness) -> Sparse:
+        n_rows = sums.shape[0]
+        gram, answers = (each.toarray(order="F") for each in (sums[:, :n_rows], sums[:, n_rows:]))
+        everything, units = np.arange(answers.shape[1]), self._fading.units
+        for start in range(0, len(everything), BLOCK):
+            block = everything[start : start + BLOCK]
+            near = likeness.near(block, everything)
+            for rate, unit in enumerate(units):
+                answers[rate * len(everything) + block] += unit * near
+        return sparse.csr_matrix(solved(gram, answers, self.config.l2))
+
+    def _on_strongest(self, sums: Sparse, likeness: Likeness, histories: Histories) -> Sparse:
+        n_rows = sums.shape[0]
+        gram, answers = sums[:, :n_rows], sums[:, n_rows:]
+        n_items = answers.shape[1]
+        near = likeness.nearest(NEAREST, answers[-n_items:]).T
+        answers += sparse.vstack([np.float32(unit) * near for unit in self._fading.units], format="csr")
+        met = np.bincount(histories.items, minlength=n_items)
+        most = np.clip(met // ANSWERS_A_ROW, LEAST_ROWS, MOST_ROWS)
+        if self.config.support is not None:
+            most = np.full(n_items, self.config.support)
+        return solved_on(gram, answers, self.config.l2, most)
+
+    def _take(self, weights: Sparse, likeness: Likeness) -> None:
+        super().load_parameters(
+            {"indptr": weights.indptr.astype(np.int64), "indices": weights.indices, "data": weights.data}
+        )
         self._likeness = likeness
 
     def _prepare(self, parameters: Mapping[str, NDArray[Any]]) -> None:
-        self._weights: FloatMatrix = parameters["weights"]
+        n_rows = len(parameters["indptr"]) - 1
+        shape = (n_rows, n_rows // len(self.config.past))
+        cells = parameters["data"], parameters["indices"], parameters["indptr"]
+        self._weights: Sparse = sparse.csr_matrix(cells, shape)
 
-    @property
-    def _units(self) -> FloatMatrix:
-        """(rates, 1, 1)."""
-        return np.array([_unit(past) for past in self.config.past])[:, None, None]
+    def _rows(self, items: IntVector) -> IntVector:
+        """(rates * k,) the rows of weights from `items` (k,), rate by rate."""
+        rates: IntVector = np.arange(len(self.config.past))[:, None] * self._n_known
+        return np.asarray(rates + items).ravel()
 
-    def _rows(self, items: IntVector) -> FloatMatrix:
-        """(rates, k, n_items) float64 weights from `items` (k,) to all."""
-        rates, n_known = self._weights.shape[:2]
-        met, later = items < n_known, np.arange(n_known, self.n_items)
-        rows = np.zeros((rates, len(items), self.n_items))
-        rows[:, met, :n_known] = self._weights[:, items[met]]
-        if len(later):
-            drawn = self._units / self.config.l2
-            rows[:, met, n_known:] = drawn * self._likeness.near(items[met], later)
-            rows[:, ~met] = drawn * self._likeness.near(items[~met], np.arange(self.n_items))
-        return rows
+    def _drawn(self, left: FloatMatrix) -> FloatVector:
+        """(k,) what nearness to the item of each event counts where weights are drawn to that alone."""
+        return self._fading.units @ left / self.config.l2
 
     def _evidence(self, query: Query) -> tuple[IntVector, FloatMatrix]:
         """Places (k,) in the history that are read, oldest first, and what is left of each at each rate (rates, k)."""
-        places = liked(query, self.config.window, self.n_items)
-        ages = np.arange(len(places))[::-1]
-        left = [_unit(past) * np.exp(-past * ages) * (ages < _window(past)) for past in self.config.past]
-        return places, np.array(left)
-
-    def _places(self, histories: Histories, users: IntVector, n_items: int) -> tuple[Sparse, Sparse]:
-        """(places, rates * n_items) before and (places, n_items) behind every place of these users' histories, the last
-        ones left out.
-        """
-        first, last = histories.indptr[users], histories.indptr[users + 1] - 1
-        events = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)] or [np.zeros(0, np.int64)])
-        user = np.repeat(np.arange(len(users)), np.maximum(last - first, 0))
-        back, ahead = events - first[user], last[user] - events
-        before: Any = sparse.hstack(
-            [
-                _unit(past) * _faded(histories.items, events, -np.arange(_window(past)), back, rate=past, width=n_items)
-                for past in self.config.past
-            ],
-            format="csr",
-        )
-        steps = np.arange(1, self.config.horizon + 1)
-        behind = _faded(histories.items, events, steps, ahead, rate=self.config.ahead, width=n_items)
-        size = norms(before) * (norms(before) + norms(behind))
-        added = np.bincount(user, size, len(users))
-        scale = np.sqrt(self.config.bound / np.maximum(added, self.config.bound))[user]
-        return before.multiply(scale[:, None]).tocsr(), behind.multiply(scale[:, None]).tocsr()
-
-
-def _unit(past: float) -> float:
-    """What a history of different items that fade so fast is multiplied by to be of length 1."""
-    return float(np.sqrt(1.0 - np.exp(-2.0 * past)))
-
-
-def _faded(
-    items: IntVector, events: IntVector, steps: IntVector, room: IntVector, *, rate: float, width: int
-) -> Sparse:
-    """(events, width): items `steps` away from each event, where there is `room`, fading with the distance."""
-    rows, columns, values = [], [], []
-    for age, step in enumerate(steps.tolist()):
-        there = np.flatnonzero(room >= abs(step))
-        rows.append(there)
-        columns.append(items[events[there] + step])
-        values.append(np.full(len(there), np.exp(-rate * age)))
-    cells = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
-    matrix: Any = sparse.coo_matrix(cells, (len(events), width)).tocsr()
-    matrix.sum_duplicates()
-    return matrix
+        places = liked(query, self._fading.window, self.n_items)
+        return places, self._fading.left(len(places))

@@ -61,6 +61,10 @@ class NearnessModel(StoredModel):
         """(sources, targets) how near items are to each other, -1 to 1; None for all targets."""
 
     @abstractmethod
+    def pairwise(self, sources: IntVector, targets: IntVector) -> FloatVector:
+        """(n,) how near each of the `sources` (n,) is to the one of the `targets` (n,) at its place."""
+
+    @abstractmethod
     def fit(self, data: Dataset, run: Run) -> FitReport: ...
 
     @abstractmethod

@@ -66,6 +66,16 @@ class TextNeighbours(NearnessModel):
         near: FloatMatrix = (self._rows[sources] @ across).toarray()
         return near
 
+    def pairwise(self, sources: IntVector, targets: IntVector) -> FloatVector:
+        return np.asarray(self._rows[sources].multiply(self._rows[targets]).sum(axis=1)).ravel()
+
+    def sharing(self, sources: IntVector, common: int) -> Sparse:
+        """(sources, n_items) the part of the nearness that is due to terms which at most `common` items have."""
+        rare = sparse.diags_array((np.diff(self._terms.indptr) <= common).astype(np.float64))
+        shared: Sparse = sparse.csr_matrix(self._rows[sources] @ rare @ self._terms)
+        shared.eliminate_zeros()
+        return shared
+
     def _take(self, vocabulary: Iterable[str], rarity: FloatVector, rows: Sparse) -> None:
         self.load_parameters(
             {

@@ -1,0 +1,61 @@
+"""Ridge regressions of many items at once: W = (G + l2 I)^-1 A, one column for each item.
+
+G is (rows, rows), the sums of products of what items are predicted from, and A (rows, items), those with what they are.
+Solved as a whole that takes rows squared of memory and rows cubed of time. Solved on the rows alone that say most of an
+item, as in SLIM with selected features (Ning and Karypis, 2011), both grow with the number of items.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+from scipy import linalg
+
+from zhiyin.core.arrays import FloatMatrix, IntMatrix, IntVector
+from zhiyin.models.inputs import Sparse
+from zhiyin.models.strongest import strongest
+
+CELLS = 1 << 24
+"""Numbers of the systems of equations that are held at a time."""
+
+
+def solved(gram: FloatMatrix, answers: FloatMatrix, l2: float) -> FloatMatrix:
+    """(rows, items); both matrices are overwritten, and best in Fortran's order."""
+    gram[np.diag_indices(len(gram))] += l2
+    factor = linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
+    weights: FloatMatrix = linalg.cho_solve(factor, answers, overwrite_b=True, check_finite=False)
+    return weights
+
+
+def solved_on(gram: Sparse, answers: Sparse, l2: float, most: IntVector) -> Sparse:
+    """(rows, items) with at most `most` (items,) rows for each, all others zero.
+
+    They are those with the largest a_ri / sqrt(g_rr + l2): the length of the step that one row alone would take.
+    """
+    columns = answers.tocsc()
+    scale = np.sqrt(gram.diagonal() + l2)
+    weights = strongest(columns, columns.data / scale[columns.indices], most)
+    sizes = np.diff(weights.indptr)
+    lengths = np.diff(gram.indptr)
+    order = np.argsort(sizes, kind="stable")
+    cuts = np.flatnonzero(np.diff(sizes[order])) + 1
+    for begin, end in pairwise([0, *cuts.tolist(), len(order)]):
+        size = int(sizes[order[begin]]) if end > begin else 0
+        step = max(1, CELLS // max(1, size * size))
+        for start in range(begin, end if size else begin, step):
+            places = weights.indptr[order[start : min(start + step, end)], None] + np.arange(size)
+            systems = _between(gram, weights.indices[places], lengths)
+            systems[:, np.arange(size), np.arange(size)] += l2
+            weights.data[places] = np.linalg.solve(systems, weights.data[places][..., None])[..., 0]
+    return weights.tocsr()
+
+
+def _between(gram: Sparse, rows: IntMatrix, lengths: IntVector) -> FloatMatrix:
+    """(n, k, k) the cells of the symmetric `gram` between the `rows` (n, k), each looked for in the shorter row."""
+    n, k = rows.shape
+    first, second = np.tril_indices(k)
+    one, other = rows[:, first].ravel(), rows[:, second].ravel()
+    longer = lengths[one] > lengths[other]
+    found = np.asarray(gram[np.where(longer, other, one), np.where(longer, one, other)]).reshape(n, -1)
+    systems = np.empty((n, k, k), gram.dtype)
+    systems[:, first, second] = systems[:, second, first] = found
+    return systems
