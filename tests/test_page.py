@@ -107,6 +107,16 @@ def wait_held(page: Page, held: list[Route], number: int) -> None:
         page.evaluate("null")
 
 
+def coming_up(page: Page, address: str) -> Route:
+    """Opens the page and keeps back the language that it comes up in."""
+    page.goto("about:blank")
+    held: list[Route] = []
+    page.route("**/locales/en.json", lambda route: held.append(route))  # noqa: PLW0108
+    page.goto(address)
+    wait_held(page, held, 1)
+    return held[0]
+
+
 def titles(page: Page, kind: str) -> list[str]:
     return page.locator(f'.shelf[data-kind="{kind}"] .card h3').all_inner_texts()
 
@@ -331,26 +341,18 @@ def test_words_in_chinese_stay_through_reload_back_and_forward(page: Page, keep:
 
 
 def test_words_that_are_sent_while_the_page_comes_up_are_heard(page: Page, address: str) -> None:
-    page.goto("about:blank")
-    held: list[Route] = []
-    page.route("**/locales/*.json", lambda route: held.append(route))  # noqa: PLW0108
-    page.goto(address)
-    wait_held(page, held, 1)
+    language = coming_up(page, address)
     page.locator("#words-input").fill("Stalker")
     page.keyboard.press("Enter")
-    held[0].continue_()
+    language.continue_()
     expect(page.locator(".shelf-words h3").first).to_have_text("Stalker")
     expect(page.get_by_label(WORDS)).to_have_value("Stalker")
 
 
 def test_a_language_that_is_chosen_while_the_page_comes_up_is_spoken(page: Page, address: str) -> None:
-    page.goto("about:blank")
-    held: list[Route] = []
-    page.route("**/locales/en.json", lambda route: held.append(route))  # noqa: PLW0108
-    page.goto(address)
-    wait_held(page, held, 1)
+    language = coming_up(page, address)
     page.get_by_role("button", name="中文").click()
-    held[0].continue_()
+    language.continue_()
     expect(page.get_by_role("heading", name="用话说")).to_be_visible()
 
 

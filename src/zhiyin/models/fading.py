@@ -1,6 +1,8 @@
 """Every place of a history as what came before it and what comes behind, fading with the distance."""
 
+import operator
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +10,7 @@ from scipy import sparse
 
 from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.histories import Histories
-from zhiyin.models.inputs import Sparse
+from zhiyin.models.inputs import Sparse, parts_of
 from zhiyin.models.neighbours import norms
 
 TRIFLE = 1e-2
@@ -48,9 +50,8 @@ class Fading:
         users' histories but the last ones. What one user adds is scaled down to a norm of at most `bound`.
         """
         read = histories.lengths[users] * (sum(map(_window, self.past)) + self.horizon)
-        parts = np.split(users, np.flatnonzero(np.diff(np.cumsum(read) // EVENTS_READ)) + 1)
-        sums = [self._sums(histories, part, n_items, bound) for part in parts]
-        return sum(sums[1:], start=sums[0])
+        parts = parts_of(users, read, EVENTS_READ)
+        return reduce(operator.add, (self._sums(histories, part, n_items, bound) for part in parts))
 
     def _sums(self, histories: Histories, users: IntVector, n_items: int, bound: float) -> Sparse:
         first, last = histories.indptr[users], histories.indptr[users + 1] - 1
@@ -67,7 +68,8 @@ class Fading:
         )
         steps = np.arange(1, self.horizon + 1)
         behind = _faded(histories.items, events, steps, ahead, rate=self.ahead, width=n_items)
-        added = np.bincount(user, norms(before) * (norms(before) + norms(behind)), len(users))
+        length = norms(before)
+        added = np.bincount(user, length * (length + norms(behind)), len(users))
         scale = sparse.diags_array(np.sqrt(bound / np.maximum(added, bound))[user])
         before, behind = (sparse.csr_matrix(scale @ each, dtype=np.float32) for each in (before, behind))
         return sparse.hstack([before.T @ before, before.T @ behind], format="csr")

@@ -15,6 +15,11 @@ Sparse: TypeAlias = Any
 """A compressed sparse row matrix."""
 
 
+def parts_of(rows: IntVector, sizes: IntVector, most: int) -> list[IntVector]:
+    """`rows` in their order, in parts whose `sizes` add up to about `most`."""
+    return np.split(rows, np.flatnonzero(np.diff(np.cumsum(sizes) // most)) + 1)
+
+
 def decay(timestamps: IntVector, now: int | None, half_life_days: float | None) -> FloatVector:
     """(n,) float64: one half for each `half_life_days` between an event and `now` (None: the latest event).
 

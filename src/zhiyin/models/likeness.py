@@ -1,7 +1,7 @@
 """How near items are to each other by their words and by content vectors together."""
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Self, cast
 
@@ -99,16 +99,20 @@ class Likeness:
         """
         if not self._tellers:
             return sparse.csr_matrix(together.shape, dtype=np.float32)
+        if self.n_items <= ALL_COMPARED:
+            return sparse.vstack([_largest(table, k) for _, table in self.tables()], format="csr")
+        found = (self._near_some(block, together[block], LOOKED_AT * k) for block in self._blocks())
+        kept = [strongest(near, near.data, np.full(near.shape[0], k)) for near in found]
+        return sparse.vstack(kept, format="csr")
+
+    def tables(self) -> Iterator[tuple[IntVector, FloatMatrix]]:
+        """Some items (k,) at a time, and their nearness (k, n_items) to all; nothing without a teller."""
+        for block in self._blocks():
+            yield block, self.near(block, np.arange(self.n_items))
+
+    def _blocks(self) -> list[IntVector]:
         everything = np.arange(self.n_items)
-        blocks = []
-        for start in range(0, self.n_items, BLOCK):
-            block = everything[start : start + BLOCK]
-            if self.n_items > ALL_COMPARED:
-                near = self._near_some(block, together[block], LOOKED_AT * k)
-                blocks.append(strongest(near, near.data, np.full(len(block), k)))
-            else:
-                blocks.append(_largest(self.near(block, everything), k))
-        return sparse.vstack(blocks, format="csr")
+        return [everything[start : start + BLOCK] for start in range(0, self.n_items, BLOCK)]
 
     def _near_some(self, sources: IntVector, together: Sparse, most: int) -> Sparse:
         """(sources, n_items) nearness to at most `most` items that share rare words, and `most` of those `together`."""

@@ -49,9 +49,6 @@ LEAST_ROWS, MOST_ROWS, ANSWERS_A_ROW = 100, 500, 4
 NEAREST = 100
 """Of the items that are near to one, those that speak for it where not all rows do."""
 
-BLOCK = 1_024
-"""Items whose nearness to all others is held at a time."""
-
 
 class LinearConfig(ModelConfig):
     """l2: ridge penalty. past: how fast events fade, per event, before a place in a history, one rate or several.
@@ -134,8 +131,8 @@ class Linear(StoredModel):
             told = self._weights[self._rows(items[met])]
             values = np.repeat(left[:, met].ravel(), np.diff(told.indptr)) * told.data
             scores[row, :n_known] = np.bincount(told.indices, values, n_known)
-            drawn = self._drawn(left)
             if len(later):
+                drawn = self._drawn(left)
                 scores[row, n_known:] = drawn[met] @ self._likeness.near(items[met], later)
                 scores[row] += drawn[~met] @ self._likeness.near(items[~met], np.arange(self.n_items))
         return gather(scores, candidates)
@@ -185,12 +182,9 @@ class Linear(StoredModel):
     def _on_all(self, sums: Sparse, likeness: Likeness) -> Sparse:
         n_rows = sums.shape[0]
         gram, answers = (each.toarray(order="F") for each in (sums[:, :n_rows], sums[:, n_rows:]))
-        everything, units = np.arange(answers.shape[1]), self._fading.units
-        for start in range(0, len(everything), BLOCK):
-            block = everything[start : start + BLOCK]
-            near = likeness.near(block, everything)
-            for rate, unit in enumerate(units):
-                answers[rate * len(everything) + block] += unit * near
+        for block, near in likeness.tables():
+            for rate, unit in enumerate(self._fading.units):
+                answers[rate * answers.shape[1] + block] += unit * near
         return sparse.csr_matrix(solved(gram, answers, self.config.l2))
 
     def _on_strongest(self, sums: Sparse, likeness: Likeness, histories: Histories) -> Sparse:
@@ -199,9 +193,10 @@ class Linear(StoredModel):
         n_items = answers.shape[1]
         near = likeness.nearest(NEAREST, answers[-n_items:]).T
         answers += sparse.vstack([np.float32(unit) * near for unit in self._fading.units], format="csr")
-        met = np.bincount(histories.items, minlength=n_items)
-        most = np.clip(met // ANSWERS_A_ROW, LEAST_ROWS, MOST_ROWS)
-        if self.config.support is not None:
+        if self.config.support is None:
+            met = np.bincount(histories.items, minlength=n_items)
+            most = np.clip(met // ANSWERS_A_ROW, LEAST_ROWS, MOST_ROWS)
+        else:
             most = np.full(n_items, self.config.support)
         return solved_on(gram, answers, self.config.l2, most)
 

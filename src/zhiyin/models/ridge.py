@@ -5,8 +5,6 @@ Solved as a whole that takes rows squared of memory and rows cubed of time. Solv
 item, as in SLIM with selected features (Ning and Karypis, 2011), both grow with the number of items.
 """
 
-from itertools import pairwise
-
 import numpy as np
 from scipy import linalg
 
@@ -36,13 +34,10 @@ def solved_on(gram: Sparse, answers: Sparse, l2: float, most: IntVector) -> Spar
     weights = strongest(columns, columns.data / scale[columns.indices], most)
     sizes = np.diff(weights.indptr)
     lengths = np.diff(gram.indptr)
-    order = np.argsort(sizes, kind="stable")
-    cuts = np.flatnonzero(np.diff(sizes[order])) + 1
-    for begin, end in pairwise([0, *cuts.tolist(), len(order)]):
-        size = int(sizes[order[begin]]) if end > begin else 0
-        step = max(1, CELLS // max(1, size * size))
-        for start in range(begin, end if size else begin, step):
-            places = weights.indptr[order[start : min(start + step, end)], None] + np.arange(size)
+    for size in np.unique(sizes[sizes > 0]):
+        items, step = np.flatnonzero(sizes == size), max(1, CELLS // int(size) ** 2)
+        for start in range(0, len(items), step):
+            places = weights.indptr[items[start : start + step], None] + np.arange(size)
             systems = _between(gram, weights.indices[places], lengths)
             systems[:, np.arange(size), np.arange(size)] += l2
             weights.data[places] = np.linalg.solve(systems, weights.data[places][..., None])[..., 0]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from zhiyin.core.arrays import FloatVector, IntVector
-from zhiyin.models.inputs import Sparse
+from zhiyin.models.inputs import Sparse, parts_of
 
 CELLS = 1 << 22
 """Cells that are put in order at a time."""
@@ -17,7 +17,7 @@ def strongest(rows: Sparse, strength: FloatVector, most: IntVector) -> Sparse:
     kept = np.ones(rows.nnz, np.bool_)
     lengths = np.diff(rows.indptr)
     long = np.flatnonzero(lengths > most)
-    for group in np.split(long, np.flatnonzero(np.diff(np.cumsum(lengths[long]) // CELLS)) + 1):
+    for group in parts_of(long, lengths[long], CELLS):
         sizes = lengths[group]
         starts = np.cumsum(sizes) - sizes
         places = np.arange(sizes.sum()) + np.repeat(rows.indptr[group] - starts, sizes)
