@@ -15,6 +15,7 @@ import torch
 
 from zhiyin.core.models import Outputs, Products, Run, Shares
 from zhiyin.models.attentive import Attentive, AttentiveConfig
+from zhiyin.models.next_item_network import Few
 from zhiyin.models.transformer import Transformer, TransformerConfig
 from zhiyin.testing.synthetic import planted_groups
 from zhiyin.training import losses
@@ -49,13 +50,14 @@ def assert_same(first: Transformer | Attentive, second: Transformer | Attentive)
         np.testing.assert_array_equal(array, second.parameters()[name], err_msg=name)
 
 
+@pytest.mark.parametrize("negatives", [0, 8])
 @pytest.mark.parametrize("stop", [1, 3])
-def test_interrupted_training_resumes_to_the_same_parameters(stop: int, tmp_path: Path) -> None:
-    data = planted_groups().data
-    whole, resumed = Transformer(SMALL), Transformer(SMALL)
+def test_interrupted_training_resumes_to_the_same_parameters(stop: int, negatives: int, tmp_path: Path) -> None:
+    data, config = planted_groups().data, SMALL.model_copy(update={"negatives": negatives})
+    whole, resumed = Transformer(config), Transformer(config)
     whole.fit(data, run())
     with pytest.raises(KeyboardInterrupt):
-        Transformer(SMALL).fit(data, run(checkpoints=tmp_path, progress=StopAfter(stop)))
+        Transformer(config).fit(data, run(checkpoints=tmp_path, progress=StopAfter(stop)))
     report = resumed.fit(data, run(checkpoints=tmp_path))
     assert_same(whole, resumed)
     assert [entry["epoch"] for entry in report.history] == list(range(1, SMALL.epochs + 1))
@@ -148,6 +150,33 @@ def test_sampled_softmax_learns_what_full_softmax_learns(kind: type[Transformer]
     model.fit(planted.data, run())
     pairs = zip(model.score(planted.queries), planted.liked, planted.others, strict=True)
     assert np.mean([row[liked].mean() > row[others].mean() for row, liked, others in pairs]) >= 0.95
+
+
+@pytest.mark.parametrize("encoders", [(), ("planted",)])
+@pytest.mark.parametrize("kind", [Transformer, Attentive])
+def test_a_network_over_the_items_met_says_and_learns_what_the_whole_one_does(
+    kind: type[Transformer] | type[Attentive], encoders: tuple[str, ...]
+) -> None:
+    data = planted_groups().data
+    network = kind(kind.Config(dim=8, length=12, encoders=encoders)).build(data).double().eval()
+    histories, answers, others = [[3, 30, 7], [12]], torch.tensor([7, 5]), torch.tensor([9, 3, 9])
+    logs = torch.randn(2, 4, dtype=torch.float64)
+
+    def slopes(scores: torch.Tensor) -> dict[str, torch.Tensor]:
+        network.zero_grad()
+        (scores * scores).sum().backward()  # type: ignore[no-untyped-call]
+        return {name: p.grad.to_dense() for name, p in network.named_parameters() if p.grad is not None}
+
+    items = network.items()
+    states = network.read([np.array(rows) for rows in histories], items.evidence)
+    whole = network.sampled(states, answers, others, logs, items)
+    few = Few.of(network, answers, others, *map(torch.tensor, histories))
+    met = [few.rows(torch.tensor(rows)).numpy() for rows in histories]
+    states = few.network.read(met, few.items.evidence)
+    part = few.network.sampled(states, few.rows(answers), few.rows(others), logs, few.items)
+    assert few.chosen.tolist() == [3, 5, 7, 9, 12, 30]
+    torch.testing.assert_close(part, whole)
+    torch.testing.assert_close(slopes(part), slopes(whole))
 
 
 @pytest.mark.parametrize("kind", [Transformer, Attentive])

@@ -1,6 +1,6 @@
 """Protocols of models, encoders and training."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
@@ -111,9 +111,11 @@ class TrainingTask(Protocol):
     """What a gradient model hands to a trainer, which knows nothing of the model.
 
     settings: those of the model, and the fingerprint of the data; they tell one interrupted training from another.
+    by_row: names of those parameters of the module of which a step meets few rows; their gradients are sparse.
     """
 
     module: Any
+    by_row: Set[str]
     settings: Mapping[str, Any]
     objective: Objective
     schedule: Schedule

@@ -23,7 +23,8 @@ from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.models import Outputs, Run, Shares
 from zhiyin.core.results import Contributions
 from zhiyin.models.content_reading import Fusion
-from zhiyin.models.next_item import NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
+from zhiyin.models.next_item import NextItemConfig, NextItemModel, NextItemTask
+from zhiyin.models.next_item_network import Few, NextItemNetwork
 from zhiyin.models.sequences import liked, pad
 
 GAIN = 8.0
@@ -127,13 +128,15 @@ class Task(NextItemTask[Network]):
 
     def outputs(self, batch: tuple[Tensor, ...], negatives: Tensor | None) -> Outputs:
         rows, owner, moments, answers, question = batch
-        items = self.module.items()
-        states = self.module(rows, items.evidence)
         if negatives is None:
+            items = self.module.items()
+            states = self.module(rows, items.evidence)
             alike = 1.0 / torch.bincount(question, minlength=len(rows))[question].to(states.dtype)
             products = self.module.products(states, self.logs, moments, items)
             return Outputs(products, Shares(question, answers, alike), owner)
-        scores = self.sampled(states[question], answers, moments[question], negatives, items)
+        few = Few.of(self.module, rows, answers, negatives)
+        states = few.network(few.rows(rows), few.items.evidence)
+        scores = self.sampled(few, states[question], answers, moments[question], negatives)
         return Outputs(scores, torch.zeros_like(answers), owner[question])
 
 

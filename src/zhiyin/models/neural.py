@@ -1,7 +1,7 @@
 """What gradient models share: settings, the task that a trainer is handed, parameters in and out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from copy import deepcopy
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -112,6 +112,7 @@ class NeuralTask(ABC, Generic[N]):
     """Histories in batches of users; `least` events make a user worth learning from."""
 
     objective: Objective
+    by_row: Set[str] = frozenset()
 
     def __init__(
         self, model: NeuralModel[N], network: N, data: Dataset, run: Run, *, histories: Histories, least: int

@@ -1,32 +1,31 @@
 """What the gradient models share that learn what comes next: scores of items by the state a history leaves."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from copy import copy, deepcopy
-from dataclasses import dataclass
+from copy import copy
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from zhiyin.core.arrays import BoolVector, FloatMatrix, IntVector
+from zhiyin.core.arrays import BoolVector, FloatMatrix
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.errors import ConfigError
 from zhiyin.core.histories import Histories
-from zhiyin.core.models import Candidates, Choice, Objective, Parameters, Products, Range, Run, gather
+from zhiyin.core.models import Candidates, Choice, Objective, Parameters, Range, Run, gather
 from zhiyin.models.content_reading import ContentReading
 from zhiyin.models.growing import Growing
 from zhiyin.models.moments import Moments
 from zhiyin.models.narrowing import vectors_of
-from zhiyin.models.neural import ItemNetwork, NeuralConfig, NeuralModel, NeuralTask
+from zhiyin.models.neural import NeuralConfig, NeuralModel, NeuralTask
+from zhiyin.models.next_item_network import Few, NextItemNetwork, over
 from zhiyin.models.sequences import liked
 
 SCORING_BATCH = 256
-
-CENTRE_STEP = 0.1
 
 ALL_SCORED, SAMPLED = 20_000, 1_000
 
@@ -57,90 +56,6 @@ class NextItemConfig(NeuralConfig):
     content_dim: int = Field(default=128, ge=1)
     id_dropout: float = Field(default=0.2, ge=0, le=1)
     modality_dropout: float = Field(default=0.5, ge=0, lt=1)
-
-
-@dataclass(frozen=True)
-class Items:
-    """Items as what may come next. vectors (n, dim), base (n,), known (n,): 1 where an item goes by its id.
-
-    evidence: (rows, dim) the same items, and the rows of the network behind them, as what a history holds.
-    """
-
-    vectors: Tensor
-    base: Tensor
-    known: Tensor
-    evidence: Tensor
-
-
-class NextItemNetwork(ItemNetwork, ABC):
-    """score_i = (state - centre) . vector_i + base_i (+ log popularity_i of the moment, of an item known by its id).
-
-    vector_i = id_i + R content_i, and base_i the item's own bias; of an item that is known by content alone, vector_i =
-    R content_i and base_i = newcomer + r . content_i. The centre is the mean of the states asked about, of a batch in
-    training and running otherwise, so that what everybody shares is left to the popularity.
-    """
-
-    by_item: ClassVar[frozenset[str]] = frozenset({"item_bias", "moment", "known", "content.narrowed"})
-    """Parameters with a row for each item; what rows come behind those are of no item."""
-
-    looked_up: ClassVar[frozenset[str]] = frozenset()
-    """Those of them that reading a history needs beside the evidence."""
-
-    def __init__(self, n_items: int, config: NextItemConfig, reads: Sequence[int], gain: float = 1.0) -> None:
-        super().__init__(n_items)
-        self.id_dropout = config.id_dropout
-        self.centre = nn.Buffer(torch.zeros(config.dim))
-        self.moment = nn.Buffer(torch.zeros(n_items))
-        self.known = nn.Buffer(torch.ones(n_items))
-        self.content: ContentReading | None = None
-        if reads:
-            self.content = ContentReading(
-                n_items, reads, config.content_dim, config.dim, gain=gain, dropout=config.modality_dropout
-            )
-
-    @property
-    @abstractmethod
-    def ids(self) -> Tensor:
-        """(n_items, dim) vectors that items have of their own."""
-
-    @abstractmethod
-    def evidence(self, vectors: Tensor, shares: Tensor | None) -> Tensor:
-        """(rows, dim) what the rows of a history say, where the items are `vectors` (n_items, dim) and read by `shares`
-        (n_items, modalities), if they are read at all.
-        """
-
-    @abstractmethod
-    def read(self, sequences: Sequence[IntVector], evidence: Tensor) -> Tensor:
-        """(n, dim) states after histories of items, oldest first."""
-
-    def items(self) -> Items:
-        """In training, a share of the known items drawn at random goes by content alone."""
-        known: Tensor = self.known
-        if self.content is None:
-            return Items(self.ids, self.item_bias, known, self.evidence(self.ids, None))
-        if self.training:
-            known = known * (torch.rand_like(known) >= self.id_dropout)
-        shares = self.content.shares()
-        told, base = self.content(shares)
-        vectors = known[:, None] * self.ids + told
-        return Items(vectors, known * self.item_bias + (1 - known) * base, known, self.evidence(vectors, shares))
-
-    def products(self, states: Tensor, logs: Tensor, moments: Tensor, items: Items) -> Products:
-        """Scores of all items by states (n, dim), each at a moment (n,), when log popularity is `logs[moment]`."""
-        offsets = logs if self.content is None else items.known * logs
-        return Products(self.centred(states), items.vectors, items.base, offsets, moments)
-
-    def sampled(self, states: Tensor, rows: Tensor, moments: Tensor, items: Items) -> Tensor:
-        """(n, k) scores of the items `rows` (n, k), whose log popularity is `moments` (n, k)."""
-        products = (self.centred(states)[:, None] * items.vectors[rows]).sum(2)
-        return products + items.base[rows] + items.known[rows] * moments
-
-    def centred(self, states: Tensor) -> Tensor:
-        if not self.training or not len(states):
-            return states - self.centre
-        mean = states.mean(0)
-        self.centre.lerp_(mean.detach(), CENTRE_STEP)
-        return states - mean
 
 
 L = TypeVar("L", bound=NextItemNetwork)
@@ -272,26 +187,18 @@ class NextItemModel(NeuralModel[L]):
         state, n_items = self.network.state_dict(), self.network.n_items
         blank = {name: state[name].new_zeros(len(told), *state[name].shape[1:]) for name in self.network.by_item}
         tables = {name: torch.cat([rows, state[name][n_items:]]) for name, rows in blank.items()}
-        return _over(self.network, len(told), {**tables, "content.narrowed": told})
+        return over(self.network, len(told), {**tables, "content.narrowed": told})
 
     def _longer_reader(self, arrived: int) -> L:
         """What reads histories with `arrived` more items in them; other tables stay as they are."""
         state, n_items = self.reader.state_dict(), self.reader.n_items
         blank = {name: state[name].new_zeros(arrived, *state[name].shape[1:]) for name in self.network.looked_up}
         tables = {name: _joined(state[name][:n_items], rows, state[name][n_items:]) for name, rows in blank.items()}
-        return _over(self.reader, n_items + arrived, tables)
+        return over(self.reader, n_items + arrived, tables)
 
     def _table(self, vectors: Tensor, base: Tensor) -> FloatMatrix:
         level = base - self.config.trust * (vectors @ self.network.centre)
         return cast(FloatMatrix, torch.cat([vectors, level[:, None]], 1).numpy())
-
-
-def _over(network: L, n_items: int, tables: Mapping[str, Tensor]) -> L:
-    """`network` over other items, with `tables` in the place of its own and all else shared."""
-    tensors = (*network.named_parameters(), *network.named_buffers())
-    other = deepcopy(network, {id(own): tables.get(name, own) for name, own in tensors})
-    other.n_items = n_items
-    return other
 
 
 def _joined(*parts: Tensor) -> Tensor:
@@ -309,6 +216,8 @@ class NextItemTask(NeuralTask[L]):
         if negatives is None:
             negatives = 0 if network.n_items <= ALL_SCORED else SAMPLED
         self.objective = Objective("cross-entropy", negatives, log_q=negatives > 0)
+        if negatives:
+            self.by_row = {name for name, _ in network.named_parameters() if name in network.by_item}
         self.moments = Moments.of(histories, len(data.items), data.now, model.config.half_life_days)
         self.logs = self.tensor(self.moments.logs)
         self.asked = _askable(histories, model.config.pause_days)
@@ -319,13 +228,12 @@ class NextItemTask(NeuralTask[L]):
             network.known.copy_(torch.from_numpy(seen))
             network.content.narrow(vectors_of(data.content, model.config.encoders, model.name))
 
-    def sampled(self, states: Tensor, answers: Tensor, moments: Tensor, negatives: Tensor, items: Items) -> Tensor:
+    def sampled(self, few: Few[L], states: Tensor, answers: Tensor, moments: Tensor, negatives: Tensor) -> Tensor:
         """(p, 1 + k) scores of `answers` (p,) and of `negatives` (k,); a negative that is the answer counts nothing."""
-        rows = torch.cat([answers[:, None], negatives.expand(len(answers), -1)], 1)
-        scores = self.module.sampled(states, rows, self.logs[moments[:, None], rows], items)
-        hit = rows == answers[:, None]
-        hit[:, 0] = False
-        return scores.masked_fill(hit, -1e9)
+        logs = torch.cat([self.logs[moments, answers][:, None], self.logs[:, negatives][moments]], 1)
+        scores = few.network.sampled(states, few.rows(answers), few.rows(negatives), logs, few.items)
+        hit = negatives == answers[:, None]
+        return scores.masked_fill(F.pad(hit, (1, 0)), -1e9)
 
 
 def _askable(histories: Histories, pause_days: float | None) -> BoolVector:

@@ -1,7 +1,7 @@
 """A causal transformer with cross-entropy over items (Kang & McAuley, 2018; Klenitskiy & Vasilev, 2023)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from zhiyin.core.arrays import IntVector
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.models import Choice, Outputs, Range, Run, Shares
-from zhiyin.models.next_item import NextItemConfig, NextItemModel, NextItemNetwork, NextItemTask
+from zhiyin.models.next_item import NextItemConfig, NextItemModel, NextItemTask
+from zhiyin.models.next_item_network import Few, NextItemNetwork
 from zhiyin.models.sequences import alike
 
 
@@ -167,14 +168,17 @@ class Task(NextItemTask[Network]):
         return Batch(Packed.of(rows, lengths, self.device), *columns)
 
     def outputs(self, batch: Batch, negatives: Tensor | None) -> Outputs:
-        items = self.module.items()
-        states = self.module(batch.histories, items.evidence).index_select(0, batch.tokens)
-        target, owner = batch.answers, batch.owner
+        answers, moments, owner, packed = batch.answers, batch.moments, batch.owner, batch.histories
         if negatives is None:
-            shares = Shares(torch.arange(len(target), device=target.device), target, states.new_ones(len(target)))
-            return Outputs(self.module.products(states, self.logs, batch.moments, items), shares, owner)
-        scores = self.sampled(states, target, batch.moments, negatives, items)
-        return Outputs(scores, torch.zeros_like(target), owner)
+            items = self.module.items()
+            states = self.module(packed, items.evidence).index_select(0, batch.tokens)
+            shares = Shares(torch.arange(len(answers), device=answers.device), answers, states.new_ones(len(answers)))
+            return Outputs(self.module.products(states, self.logs, moments, items), shares, owner)
+        few = Few.of(self.module, packed.rows, answers, negatives)
+        packed = replace(packed, rows=few.rows(packed.rows))
+        states = few.network(packed, few.items.evidence).index_select(0, batch.tokens)
+        scores = self.sampled(few, states, answers, moments, negatives)
+        return Outputs(scores, torch.zeros_like(answers), owner)
 
     def _asked_of(self, event: IntVector, owner: IntVector, generator: np.random.Generator) -> IntVector:
         """Tokens before whose events something is asked: at most `questions` of each owner, drawn at random."""

@@ -17,6 +17,8 @@ from zhiyin.core.errors import ZhiyinError
 from zhiyin.core.models import FitReport, Run, TrainingTask
 from zhiyin.training import checkpoint
 from zhiyin.training.losses import mean_loss
+from zhiyin.training.negatives import Negatives
+from zhiyin.training.optimizer import Optimizer
 
 
 class PlainTrainer:
@@ -65,7 +67,7 @@ class _Course:
     """Where a training stands: everything that a checkpoint holds."""
 
     module: torch.nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     identity: str
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
@@ -74,11 +76,7 @@ class _Course:
     @classmethod
     def begin(cls, task: TrainingTask, run: Run) -> "_Course":
         module: torch.nn.Module = task.module.to(run.device)
-        schedule = task.schedule
-        optimizer = torch.optim.AdamW(
-            module.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
-        )
-        course = cls(module, optimizer, _identity(task, run))
+        course = cls(module, Optimizer(module, task.schedule, task.by_row), _identity(task, run))
         loaded = checkpoint.load(run.checkpoints / course.identity[:16]) if run.checkpoints is not None else None
         if loaded is not None:
             course.resume(*loaded)
@@ -94,8 +92,7 @@ class _Course:
     def keep(self, folder: Path) -> None:
         tensors = {f"module.{name}": value for name, value in self.module.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        tensors |= {f"optimizer.{name}": value for name, value in self.optimizer.state().items()}
         state = {"identity": self.identity, "history": self.history, "best_epoch": self.best_epoch}
         checkpoint.save(folder, tensors, state)
         lines = [json.dumps(epoch) + "\n" for epoch in self.history]
@@ -103,60 +100,53 @@ class _Course:
 
     def resume(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         self.module.load_state_dict(_section(tensors, "module."))
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in _section(tensors, "optimizer.").items():
-            index, _, name = key.partition(".")
-            moments.setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict({"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.optimizer.load(_section(tensors, "optimizer."))
         self.history, self.best_epoch = state["history"], state["best_epoch"]
         self.best = _section(tensors, "best.")
 
 
 def _epoch(task: TrainingTask, run: Run, course: _Course, epoch: int) -> float:
-    module, optimizer = course.module, course.optimizer
     generator = np.random.default_rng((run.seed, epoch))
     torch.manual_seed(int(generator.integers(2**62)))
-    module.train()
+    course.module.train()
+    negatives = Negatives(task.item_counts, task.objective.negatives) if task.objective.negatives else None
     order: IntVector = generator.permutation(task.users)
     size = task.schedule.batch_users
     steps = -(-len(order) // size)
     total, seen = 0.0, 0
     for step in range(steps):
         users = order[step * size : (step + 1) * size]
-        loss = _loss(task, users, generator, run.device)
+        loss = _loss(task, users, negatives, generator, run.device)
         if not torch.isfinite(loss):
             raise ZhiyinError(
                 f"training diverged in epoch {epoch + 1}: the loss is not finite; lower the learning rate"
             )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(module.parameters(), task.schedule.clip_norm)
-        optimizer.step()
+        course.optimizer.step(loss)
         total, seen = total + len(users) * float(loss.detach()), seen + len(users)
         run.progress.batch(step + 1, steps, total / seen)
     return total / max(seen, 1)
 
 
-def _loss(task: TrainingTask, users: IntVector, generator: np.random.Generator, device: str) -> Tensor:
+def _loss(
+    task: TrainingTask, users: IntVector, negatives: Negatives | None, generator: np.random.Generator, device: str
+) -> Tensor:
     batch = task.batch(users, generator)
     objective = task.objective
-    if objective.negatives == 0:
+    if negatives is None:
         outputs = task.outputs(batch, None)
     else:
-        probability = task.item_counts / task.item_counts.sum()
-        rows = generator.choice(len(probability), objective.negatives, p=probability)
+        rows = negatives.drawn(generator)
         outputs = task.outputs(batch, torch.from_numpy(rows).to(device))
         if objective.log_q:
             # Sampled in proportion to popularity, so popular items are corrected for (Bengio & Senecal, 2008).
-            correction = torch.from_numpy(np.log(probability[rows] * objective.negatives)).to(outputs.scores)
-            outputs.scores[:, 1:] -= correction
+            outputs.scores[:, 1:] -= torch.from_numpy(negatives.log_expected(rows)).to(outputs.scores)
     weigh = float(task.item_counts.sum()) / len(task.users) if objective.weigh == "events" else None
     return mean_loss(objective.loss, outputs, len(users), weigh)
 
 
 def _identity(task: TrainingTask, run: Run) -> str:
     """sha256 of a training before its first step."""
-    told = (task.module, task.settings, task.objective, task.schedule, run.seed, len(task.users))
+    told = (task.module, task.settings, task.objective, task.schedule, task.by_row, run.seed, len(task.users))
     digest = hashlib.sha256(repr(told).encode())
     for name, value in task.module.state_dict().items():
         digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
