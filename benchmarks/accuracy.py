@@ -1,16 +1,21 @@
-"""Models beside the published tables: leave-one-out, all items ranked, those in the history left out.
+"""Models beside the published tables: all items ranked, those in the history left out.
 
     python benchmarks/accuracy.py --data DIR [--table beauty|toys|ml-1m] [--models A,B] [--seeds 0,1,2] [--shuffled]
-        [--encoders A,B] [--settings FILE.json] [--work DIR] [--results DIR]
+        [--protocol leave-one-out|time] [--against A] [--encoders A,B] [--settings FILE.json] [--work DIR]
+        [--results DIR]
 
-DIR holds amazon2014-beauty, amazon2014-toys and ml-1m, each with interactions.parquet and items.parquet. Everybody's
-last event but one chooses the settings, the last one tests; the model that is tested is trained on all before it, at
-the settings that the first seed chose. What happened on one day stands in the order in which the data is published;
---shuffled puts it in a random one, since that order tells the answer. Of text the catalogue's titles are read, through
---encoders by models that read those. The last row is a blend of all the models, as `zhiyin train` makes it: weighed on
-what chose the settings. Figures are means over the seeds, with their standard deviation; seconds are of one fit.
---settings holds settings by model, which then tries no others. --results keeps figures and fitted models: what is there
-is not made again, so other settings take another folder. Published figures are in published.json beside this file.
+DIR holds amazon2014-beauty, amazon2014-toys and ml-1m, each with interactions.parquet and items.parquet. Leave-one-out,
+which the published figures are of, everybody's last event but one chooses the settings and the last one tests; by time,
+the events between 80 % and 90 % choose and those that come later test. The model that is tested is trained on all
+before it, at the settings that the first seed chose. What happened on one day stands in the order in which the data is
+published; --shuffled puts it in a random one, since that order tells the answer. Of text the catalogue's titles are
+read, through --encoders by models that read those. The last row is a blend of all the models, as `zhiyin train` makes
+it: weighed on what chose the settings. Figures are means over the seeds, with their standard deviation; seconds are of
+one fit. --settings holds settings by model, which then tries no others. --results keeps figures and fitted models: what
+is there is not made again, so other settings take another folder. Published figures are in published.json beside this
+file.
+--against names the model whose NDCG@10 is taken off that of each other, user by user, in the mean over the seeds: the
+difference with its 95 % interval over users, of all answers and of those that at most 5 events are trained on.
 """
 
 import argparse
@@ -35,13 +40,18 @@ from zhiyin.app.mixing import joined, mixed
 from zhiyin.app.registry import make_model, reads_encoders
 from zhiyin.app.selection import Selection, Trial, best_fit
 from zhiyin.cli.show import Bars, console
+from zhiyin.core.arrays import FloatVector
 from zhiyin.core.models import Model
-from zhiyin.evaluation.ranking import evaluate_ranking
+from zhiyin.evaluation.intervals import bootstrap_interval
+from zhiyin.evaluation.ranking import View, evaluate_views, mean_defined
 
 FOLDERS = {"beauty": "amazon2014-beauty", "toys": "amazon2014-toys", "ml-1m": "ml-1m"}
-PROTOCOL = "leave-one-out"
+PROTOCOLS = ("leave-one-out", "time")
 METRICS = ("recall@5", "recall@10", "ndcg@5", "ndcg@10")
 MODELS = "popularity,text-neighbours,content,item-neighbours,linear,transformer"
+DIFFERENCES = {"all": "ndcg@10", "rare": "rare ndcg@10"}
+FIGURES = (*METRICS, DIFFERENCES["rare"])
+RARE = 5
 PUBLISHED = Path(__file__).with_name("published.json")
 
 
@@ -58,12 +68,22 @@ def ordered(events: pl.DataFrame, shuffled: bool) -> pl.DataFrame:
     return whole.with_columns(pl.Series("position", at_random)).sort(user, day, "position")
 
 
-def divided(data: Path, table: str, shuffled: bool, encoders: Sequence[str], work: Path) -> Divisions:
+def divided(
+    data: Path, table: str, encoders: Sequence[str], work: Path, *, shuffled: bool = False, protocol: str = PROTOCOLS[0]
+) -> Divisions:
     folder = data / FOLDERS[table]
     catalogue = pl.read_parquet(folder / "items.parquet")
     told = catalogue.select(column for column in catalogue.columns if column in {"asin", "movieId", "title"})
     events = ordered(pl.read_parquet(folder / "interactions.parquet"), shuffled)
-    return divisions(prepared(events, told, encoders, work), PROTOCOL, 0)
+    return divisions(prepared(events, told, encoders, work), protocol, 0)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """seconds: of the fit. figures: by name, (users,)."""
+
+    seconds: float
+    figures: Mapping[str, FloatVector]
 
 
 @dataclass(frozen=True)
@@ -89,26 +109,30 @@ class Bench:
         written(told, vars(trial))
         return trial, model
 
-    def tested(self, trial: Trial, selection: Selection) -> tuple[Model, dict[str, Any]]:
-        """The model, fitted on all that comes before the test, its figures, and the seconds that took."""
+    def tested(self, trial: Trial, selection: Selection) -> tuple[Model, Tested]:
+        """The model, fitted on all that comes before the test, and how it did there."""
         assert self.parts.test is not None
         name = f"{trial.model}-{selection.seed}"
-        told, fit = self.kept / f"{name}.json", self.kept / f"{name}.safetensors"
+        told, fit = self.kept / f"{name}.npz", self.kept / f"{name}.safetensors"
         if told.exists():
-            return loaded(trial, fit), json.loads(told.read_text("utf-8"))
+            with np.load(told) as found:
+                return loaded(trial, fit), Tested(float(found["seconds"]), {each: found[each] for each in FIGURES})
         began = time.perf_counter()
         model = make_model(trial.model, trial.config)
         model.fit(self.parts.test.train, selection.run())
-        found = {"seconds": time.perf_counter() - began, **self.figures(model)}
+        tested = Tested(time.perf_counter() - began, self.figures(model))
         save_file(dict(model.parameters()), fit)
-        written(told, found)
-        return model, found
+        np.savez(told, allow_pickle=False, seconds=np.array(tested.seconds), **tested.figures)
+        return model, tested
 
-    def figures(self, model: Model) -> dict[str, float]:
+    def figures(self, model: Model) -> dict[str, FloatVector]:
         assert self.parts.test is not None
-        test = self.parts.test
-        means = evaluate_ranking(model, test.holdout, len(test.train.items), ks=(5, 10)).means()
-        return {metric: means[metric] for metric in METRICS}
+        test, n_items = self.parts.test, len(self.parts.test.train.items)
+        met = np.bincount(test.train.histories.items, minlength=n_items)
+        views = {"": View(), "rare ": View(targets=np.flatnonzero(met <= RARE))}
+        found = evaluate_views(model, test.holdout, n_items, views, ks=(5, 10))
+        told = {f"{view}{metric}": found[view].metrics[metric] for view in views for metric in METRICS}
+        return {name: told[name] for name in FIGURES}
 
 
 def loaded(trial: Trial, fit: Path) -> Model:
@@ -130,6 +154,36 @@ def line(name: str, figures: Mapping[str, Sequence[float]], rest: str = "") -> s
     return f"  {name:32} {'  '.join(f'{cell:15}' for cell in cells)}{rest}"
 
 
+def lines(published: Mapping[str, Any], trials: Mapping[str, Trial], found: Mapping[str, Sequence[Tested]]) -> None:
+    for name, figures in published.items():
+        print(line(name, {metric: [value] for metric, value in figures.items()}))
+    for name, trial in trials.items():
+        means = {metric: [mean_defined(each.figures[metric]) for each in found[name]] for metric in METRICS}
+        rest = f"  {np.mean([each.seconds for each in found[name]]):.0f} s  validation {trial.validation:.4f}"
+        print(line(name, means, f"{rest}  {json.dumps(trial.config)}"))
+
+
+def differences(found: Mapping[str, Sequence[Tested]], against: str) -> None:
+    users = {
+        name: {what: np.mean([each.figures[figure] for each in runs], axis=0) for what, figure in DIFFERENCES.items()}
+        for name, runs in found.items()
+    }
+    print(f"NDCG@10 less that of {against}, with its 95 % interval over users:")
+    for name in found:
+        if name == against:
+            continue
+        cells = []
+        for what in DIFFERENCES:
+            theirs = users[against][what]
+            gain = bootstrap_interval(users[name][what] - theirs)
+            own = mean_defined(users[name][what])
+            cells.append(
+                f"{what} ({gain.n} users) {own:.4f} against {mean_defined(theirs):.4f}: "
+                f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+            )
+        print(f"  {name:32} {'  '.join(cells)}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -137,6 +191,8 @@ def main() -> int:
     parser.add_argument("--models", default=MODELS)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--shuffled", action="store_true")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default=PROTOCOLS[0])
+    parser.add_argument("--against")
     parser.add_argument("--encoders", default="use-multilingual")
     parser.add_argument("--settings", type=Path)
     parser.add_argument("--work", type=Path)
@@ -146,12 +202,15 @@ def main() -> int:
     encoders = [name for name in options.encoders.split(",") if name]
     settings = json.loads(options.settings.read_text("utf-8")) if options.settings else {}
     with tempfile.TemporaryDirectory() as scratch, Bars(console()) as bars:
-        kept = (options.results or Path(scratch)) / f"{options.table}{'-shuffled' * options.shuffled}"
+        by_time, work = options.protocol == "time", options.work or Path(scratch)
+        kept = options.results or Path(scratch)
+        kept /= f"{options.table}{'-time' * by_time}{'-shuffled' * options.shuffled}"
         kept.mkdir(parents=True, exist_ok=True)
-        parts = divided(options.data, options.table, options.shuffled, encoders, options.work or Path(scratch))
+        order = {"shuffled": options.shuffled, "protocol": options.protocol}
+        parts = divided(options.data, options.table, encoders, work, **order)
         assert parts.test is not None
         bench = Bench(parts, encoders, settings, kept)
-        selections = [Selection(seed, progress=bars, protocol=PROTOCOL) for seed in seeds]
+        selections = [Selection(seed, progress=bars, protocol=options.protocol) for seed in seeds]
         trials, fitted = {}, {}
         for name in options.models.split(","):
             bars.begin(f"{name}, choosing settings")
@@ -160,25 +219,21 @@ def main() -> int:
             bars.begin(f"{MIXTURE}, weighing")
             trials[MIXTURE] = mixed(trials, fitted, parts.validation, seeds[0])
         fitted.clear()
-        found: dict[str, list[dict[str, Any]]] = {name: [] for name in trials}
+        found: dict[str, list[Tested]] = {name: [] for name in trials}
         for selection in selections:
             models: dict[str, Model] = {}
             for name, trial in trials.items():
                 bars.begin(f"{name}, test with seed {selection.seed}")
                 if name == MIXTURE:
-                    seconds = sum(found[part][-1]["seconds"] for part in trial.config["parts"])
-                    whole = joined(trial, models, parts.test.train)
-                    found[name].append({"seconds": seconds, **bench.figures(whole)})
+                    seconds = sum(found[part][-1].seconds for part in trial.config["parts"])
+                    found[name].append(Tested(seconds, bench.figures(joined(trial, models, parts.test.train))))
                 else:
-                    models[name], figures = bench.tested(trial, selection)
-                    found[name].append(figures)
-    print(f"{options.table}, {PROTOCOL}, seeds {options.seeds}: {', '.join(METRICS)}")
-    for name, published in json.loads(PUBLISHED.read_text("utf-8"))[options.table]:
-        print(line(name, {metric: [value] for metric, value in published.items()}))
-    for name, trial in trials.items():
-        means = {metric: [each[metric] for each in found[name]] for metric in METRICS}
-        rest = f"  {np.mean([each['seconds'] for each in found[name]]):.0f} s  validation {trial.validation:.4f}"
-        print(line(name, means, f"{rest}  {json.dumps(trial.config)}"))
+                    models[name], tested = bench.tested(trial, selection)
+                    found[name].append(tested)
+    print(f"{options.table}, {options.protocol}, seeds {options.seeds}: {', '.join(METRICS)}")
+    lines({} if by_time else dict(json.loads(PUBLISHED.read_text("utf-8"))[options.table]), trials, found)
+    if options.against:
+        differences(found, options.against)
     print(f"load average {', '.join(f'{value:.2f}' for value in os.getloadavg())}")
     return 0
 
