@@ -1,6 +1,6 @@
 """RMSE of predicted ratings by 5-fold cross-validation, of `attentive` without its attention, and of Surprise's SVD.
 
-    python3 -m venv OTHER && OTHER/bin/pip install 'numpy<2' scikit-surprise==1.1.5
+    python3 -m venv OTHER && OTHER/bin/pip install 'numpy<2' pandas scikit-surprise==1.1.5
     python benchmarks/ratings.py --data DIR [--table ml-100k|ml-latest-small] [--surprise OTHER/bin/python]
         [--models A,B] [--seed N] [--out FILE.json]
 
