@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from zhiyin.app.registry import make_model, model_class
+from zhiyin.app.registry import make_model, stoppable
 from zhiyin.app.selection import Selection
 from zhiyin.core.arrays import IntVector
 from zhiyin.core.catalog import Catalog
@@ -76,12 +76,12 @@ def _walks(indptr: IntVector, items: int, generator: np.random.Generator) -> Int
 
 def _zipf(n: int, size: int, generator: np.random.Generator) -> IntVector:
     shares = np.cumsum(1.0 / np.arange(1, n + 1))
-    return np.searchsorted(shares, generator.random(size) * shares[-1])
+    return np.asarray(np.searchsorted(shares, generator.random(size) * shares[-1]))
 
 
 def fitted(name: str, users: int, items: int) -> dict[str, float]:
     data = generated(users, items)
-    settings = {"epochs": 1} if "epochs" in model_class(name).Config.model_fields else {}
+    settings = {"epochs": 1} if stoppable(name) else {}
     model = make_model(name, settings)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before, began = _mib("VmRSS"), time.perf_counter()

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any, ClassVar
 
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 from pytorch_lightning import Callback, Trainer  # type: ignore[import-not-found]
 from rectools.dataset import Dataset  # type: ignore[import-not-found]
 from rectools.models import SASRecModel  # type: ignore[import-not-found]

@@ -3,6 +3,7 @@
 import io
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from zhiyin.core.dataset import Dataset
 from zhiyin.core.errors import ArtifactError, ConfigError, InputError
 from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.histories import History
+from zhiyin.core.models import Silent
 from zhiyin.dataset.settings import PreparationSettings
 from zhiyin.testing.synthetic import dataset_of, planted_groups
 
@@ -143,6 +145,7 @@ def test_contenders_share_the_time_that_their_later_fits_leave(monkeypatch: pyte
     now[0] += 6.0
     budget.reserve(6.0)
     assert budget.until(1) == pytest.approx(106.0 + (60.0 - 6.0 - LATER * 6.0) / (1 + LATER))
+    assert (budget.until(1, trained=True) or 0.0) > (budget.until(1) or 0.0)
     assert Budget(None).until(3) is None
 
 
@@ -152,6 +155,34 @@ def test_a_training_without_time_is_of_one_epoch() -> None:
     selection = Selection(until=time.monotonic(), settings={"dim": 8, "epochs": 5})
     trial, _ = best_fit("attentive", parts.validation, selection)
     assert [entry["epoch"] for entry in trial.history] == [1]
+
+
+class Slow(Silent):
+    """Counts the epochs of each training; one takes a second by the clock that it is given."""
+
+    def __init__(self, now: list[float]) -> None:
+        self.now, self.trained = now, Counter[str]()
+
+    def epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        self.now[0] += 1.0
+        self.trained[f"epoch {epoch}"] += 1
+
+
+def test_where_time_is_short_the_better_half_of_the_settings_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    for clock in ("zhiyin.app.selection.time.monotonic", "zhiyin.training.loop.time.monotonic"):
+        monkeypatch.setattr(clock, lambda: now[0])
+    data, course = timed(), Slow(now)
+    parts = divisions(data, "leave-one-out", 0)
+    fixed = {"dim": 8, "epochs": 100, "patience": 0}
+    selection = Selection(until=48.0, fixed=fixed, progress=course)
+    trial, _ = best_fit("attentive", parts.validation, selection)
+    whole = len(trial.history)
+    assert [course.trained[f"epoch {epoch}"] for epoch in (1, whole)] == [4, 1]
+    assert {2, 4} <= set(course.trained.values())
+    assert whole > 48 / 4
+    assert now[0] <= 48.0
+    assert [entry["epoch"] for entry in trial.history] == list(range(1, whole + 1))
 
 
 def test_the_board_tells_who_reads_the_person_and_for_whom_it_works() -> None:

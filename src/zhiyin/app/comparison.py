@@ -11,7 +11,7 @@ import numpy as np
 from zhiyin.app.budget import Budget
 from zhiyin.app.contenders import MIXTURE, Contender, contenders
 from zhiyin.app.mixing import joined, mixed
-from zhiyin.app.registry import make_model
+from zhiyin.app.registry import make_model, stoppable
 from zhiyin.app.selection import (
     TEST_START,
     VALIDATION_START,
@@ -279,7 +279,8 @@ def _chosen(data: Dataset, parts: Divisions, request: ComparisonRequest) -> tupl
     trials: dict[str, Trial] = {}
     fitted: dict[str, Model] = {}
     for place, contender in enumerate(entered):
-        label, until = contender.label, budget.until(len(entered) - place)
+        label, trained = contender.label, stoppable(contender.label)
+        until = budget.until(len(entered) - place, trained)
         if trials and until is not None and until <= time.monotonic():
             notes.append(f"{label} was left out: the time was up.")
             continue
@@ -293,7 +294,7 @@ def _chosen(data: Dataset, parts: Divisions, request: ComparisonRequest) -> tupl
                 raise
             notes.append(f"{label} was left out: {error}.")
             continue
-        budget.reserve(trial.seconds)
+        budget.reserve(trial.seconds, trained)
         trials[label] = replace(trial, seconds=time.perf_counter() - began)
         if not request.models:
             fitted[label] = model

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zhiyin.app.registry import model_class, reads_encoders
+from zhiyin.app.registry import model_class, reads_encoders, stoppable
 from zhiyin.app.selection import Selection, Trial, candidates
 from zhiyin.core.dataset import Dataset
 
@@ -45,17 +45,13 @@ class Contender:
 def contenders(data: Dataset) -> tuple[Contender, ...]:
     """Every model that this data can feed, reading content where it can; those that learn item by item without, too."""
     names = [name for name in candidates(data) if name != MIXTURE]
-    names.sort(key=lambda name: (_stoppable(name), QUICKEST.index(name) if name in QUICKEST else len(QUICKEST)))
+    names.sort(key=lambda name: (stoppable(name), QUICKEST.index(name) if name in QUICKEST else len(QUICKEST)))
     encoders = tuple(data.content)
     found = [Contender(name, encoders if reads_encoders(name) else ()) for name in names]
     twins = [
-        Contender(f"{each.label}:ids", (), each.label) for each in found if each.encoders and _stoppable(each.label)
+        Contender(f"{each.label}:ids", (), each.label) for each in found if each.encoders and stoppable(each.label)
     ]
     return (*found, *twins)
-
-
-def _stoppable(name: str) -> bool:
-    return "epochs" in model_class(name).Config.model_fields
 
 
 def _choices(trial: Trial) -> dict[str, Any]:

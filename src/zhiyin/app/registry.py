@@ -47,6 +47,11 @@ def reads_encoders(name: str) -> bool:
     return "encoders" in model_class(name).Config.model_fields
 
 
+def stoppable(name: str) -> bool:
+    """Whether a model is trained in epochs, as many as there is time for."""
+    return "epochs" in model_class(name).Config.model_fields
+
+
 def model_class(name: str) -> Any:
     return _load(MODELS, name.partition(":")[0])
 

@@ -1,5 +1,7 @@
 """Choosing among models and settings, on validation data alone."""
 
+import math
+import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from zhiyin.app.registry import MODELS, make_model, names
+from zhiyin.app.registry import MODELS, make_model, names, stoppable
 from zhiyin.core.dataset import Dataset, Split
 from zhiyin.core.errors import InputError
 from zhiyin.core.models import Model, Progress, RatingModel, Run, Silent, TunableModel
@@ -197,8 +199,24 @@ def best_trial(name: str, split: Split, selection: Selection) -> Trial:
 def best_fit(name: str, split: Split, selection: Selection) -> tuple[Trial, Model]:
     """`best_trial`, with the model as it was fitted then.
 
-    Settings that the data is too large for are left out. Raises `InputError` where it is for all of them.
+    Settings that the data is too large for are left out. Raises `InputError` where it is for all of them. Where time is
+    short, trainings that can go on later do so by halves: all begin, and time after time the better half goes on, until
+    the best one has what is left (successive halving, Jamieson & Talwalkar, 2016).
     """
+    asked, rounds = [(each, 0.0) for each in _alternatives(name, selection)], 1
+    if selection.until is not None and stoppable(name):
+        rounds += math.ceil(math.log2(len(asked)))
+    with tempfile.TemporaryDirectory() as scratch:
+        if rounds > 1 and selection.checkpoints is None:
+            selection = replace(selection, checkpoints=Path(scratch))
+        for left in range(rounds, 0, -1):
+            trials, model = _round(name, asked, split, _until(selection, left))
+            asked = [(settings, trial.seconds) for settings, trial in trials[: -(-len(trials) // 2)]]
+    return trials[0][1], model
+
+
+def _alternatives(name: str, selection: Selection) -> list[Mapping[str, Any]]:
+    """The settings to try, without the defaults."""
     overrides: Sequence[Mapping[str, Any]] = ({},)
     model = make_model(name, {**selection.settings, **selection.fixed})
     if not selection.settings and isinstance(model, TunableModel):
@@ -208,26 +226,41 @@ def best_fit(name: str, split: Split, selection: Selection) -> tuple[Trial, Mode
         over = {**selection.settings, **override, **selection.fixed}
         if over not in settings:
             settings.append(over)
-    best: tuple[Trial, Model] | None = None
+    return settings
+
+
+def _round(
+    name: str, asked: Sequence[tuple[Mapping[str, Any], float]], split: Split, selection: Selection
+) -> tuple[list[tuple[Mapping[str, Any], Trial]], Model]:
+    """Settings with their trials, best first, and the best one's model; in equal shares of the time there is.
+
+    asked: settings with the seconds that were spent on them before.
+    """
+    trials: list[tuple[Mapping[str, Any], Trial]] = []
+    model: Model | None = None
     refused: list[InputError] = []
     longest = 0.0
-    for left, each in zip(range(len(settings), 0, -1), settings, strict=True):
-        until = selection.until
-        if until is not None:
-            now = time.monotonic()
-            if best is not None and now + longest > until:
-                break
-            until = now + (until - now) / left
+    for left, (settings, spent) in zip(range(len(asked), 0, -1), asked, strict=True):
+        if selection.until is not None and trials and time.monotonic() + longest > selection.until:
+            break
         try:
-            found = tried(name, each, split, replace(selection, until=until))
+            trial, fitted = tried(name, settings, split, _until(selection, left))
         except InputError as error:
             refused.append(error)
             continue
-        longest = max(longest, found[0].seconds)
-        best = found if best is None else max(best, found, key=lambda each: each[0].validation)
-    if best is None:
+        longest = max(longest, trial.seconds)
+        if all(trial.validation > earlier.validation for _, earlier in trials):
+            model = fitted
+        trials.append((settings, replace(trial, seconds=spent + trial.seconds)))
+    if model is None:
         raise refused[0]
-    return best
+    return sorted(trials, key=lambda pair: -pair[1].validation), model
+
+
+def _until(selection: Selection, turns: int) -> Selection:
+    """With the time that the next of so many turns has."""
+    now = time.monotonic()
+    return selection if selection.until is None else replace(selection, until=now + (selection.until - now) / turns)
 
 
 def tried(name: str, settings: Mapping[str, Any], split: Split, selection: Selection) -> tuple[Trial, Model]:

@@ -12,6 +12,9 @@ from zhiyin.cli.show import Bars, choice, cleaned, console, leaderboard
 if TYPE_CHECKING:
     from zhiyin.app.train import TrainReport
 
+MINUTES = 60.0
+"""In which all models are tried where nobody says how long that may take."""
+
 
 def train(
     store: Annotated[str, typer.Option(help="where the events are: sqlite:///path.db")],
@@ -19,7 +22,7 @@ def train(
     model: Annotated[str | None, typer.Option(help="one model; without it all are tried, and a blend of them")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML with [preparation] and [model] tables")] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="time for all of it; without it as long as it takes")
+        float | None, typer.Option(min=0, help="time for all of it; 60 for all models, for one as long as it takes")
     ] = None,
     seed: int = 0,
     validation: Annotated[str, typer.Option(help="time, leave-one-out or random")] = "time",
@@ -41,7 +44,7 @@ def train(
                 settings=settings.model,
                 preparation=settings.preparation,
                 validation=validation,
-                minutes=minutes,
+                minutes=MINUTES if minutes is None and model is None else minutes,
                 seed=seed,
                 progress=bars,
                 announce=bars.begin,
