@@ -1,6 +1,6 @@
 """How training time and memory grow with users and with items, on generated logs.
 
-    python benchmarks/costs.py [--models linear,transformer] [--scales 1,4,16,64] [--users 4000] [--items 16000]
+    python benchmarks/costs.py [--models linear,transformer] [--scales 1,4,16,64] [--users 2000] [--items 16000]
 
 A log has ten events a user in the mean, at least two. Items form groups of fifty, popular by Zipf's law; an event
 stays in the group of the one before seven times of ten. `users` grows the users over --items items, `items` the items
@@ -113,7 +113,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="linear,transformer")
     parser.add_argument("--scales", default="1,4,16,64")
-    parser.add_argument("--users", type=int, default=4_000)
+    parser.add_argument("--users", type=int, default=2_000)
     parser.add_argument("--items", type=int, default=16_000)
     parser.add_argument("--alone", action="store_true", help="measure the one size in this process")
     options = parser.parse_args()

@@ -27,7 +27,7 @@ from zhiyin.models.sequences import liked
 
 SCORING_BATCH = 256
 
-ALL_SCORED, SAMPLED = 20_000, 1_000
+ALL_SCORED, SAMPLED = 5_000, 2_000
 
 
 class NextItemConfig(NeuralConfig):
@@ -38,8 +38,8 @@ class NextItemConfig(NeuralConfig):
     are put where a user came back after that long, as one who is served a first list has, not in the middle of a
     session; None puts them anywhere, as does a log in which nobody ever came back. questions: at most that many places
     of a history are asked about in one step, drawn at random. negatives: 0 scores every item in the
-    loss, otherwise that many sampled by popularity and log-Q corrected; None scores all of a catalogue of up to 20,000
-    items, and 1,000 of a larger one. trust: how much of what a history says a score takes, beside the item's base:
+    loss, otherwise that many sampled by popularity and log-Q corrected; None scores all of a catalogue of up to 5,000
+    items, and 2,000 of a larger one. trust: how much of what a history says a score takes, beside the item's base:
     training is surer of itself than the weeks after it bear out. encoders: whose content vectors items are read by,
     beside an id of their own; without any, an item without events is as good as unknown. content_dim: to which the
     vectors of each are narrowed. id_dropout: share of the items that a training step knows by content alone, so that
