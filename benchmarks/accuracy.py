@@ -11,9 +11,9 @@ before it, at the settings that the first seed chose. What happened on one day s
 published; --shuffled puts it in a random one, since that order tells the answer. Of text the catalogue's titles are
 read, through --encoders by models that read those. The last row is a blend of all the models, as `zhiyin train` makes
 it: weighed on what chose the settings. Figures are means over the seeds, with their standard deviation; seconds are of
-one fit. --settings holds settings by model, which then tries no others. --results keeps figures and fitted models: what
-is there is not made again, so other settings take another folder. Published figures are in published.json beside this
-file.
+one fit, of an interrupted one since it went on. --settings holds settings by model, which then tries no others.
+--results keeps figures and fitted models: what is there is not made again, so other settings take another folder; an
+interrupted training goes on. Published figures are in published.json beside this file.
 --against names the model whose NDCG@10 is taken off that of each other, user by user, in the mean over the seeds: the
 difference with its 95 % interval over users, of all answers and of those that at most 5 events are trained on.
 """
@@ -52,6 +52,7 @@ MODELS = "popularity,text-neighbours,content,item-neighbours,linear,transformer"
 DIFFERENCES = {"all": "ndcg@10", "rare": "rare ndcg@10"}
 FIGURES = (*METRICS, DIFFERENCES["rare"])
 RARE = 5
+CHECKPOINTS = "checkpoints"
 PUBLISHED = Path(__file__).with_name("published.json")
 
 
@@ -103,7 +104,8 @@ class Bench:
             return trial, loaded(trial, fit)
         given = self.settings.get(name, {})
         fixed = {"encoders": tuple(self.encoders)} if reads_encoders(name) and "encoders" not in given else {}
-        trial, model = best_fit(name, self.parts.validation, replace(selection, settings=given, fixed=fixed))
+        selection = replace(selection, settings=given, fixed=fixed, checkpoints=self.kept / CHECKPOINTS)
+        trial, model = best_fit(name, self.parts.validation, selection)
         trial = replace(trial, intervals={}, history=())
         save_file(dict(model.parameters()), fit)
         written(told, vars(trial))
@@ -119,7 +121,7 @@ class Bench:
                 return loaded(trial, fit), Tested(float(found["seconds"]), {each: found[each] for each in FIGURES})
         began = time.perf_counter()
         model = make_model(trial.model, trial.config)
-        model.fit(self.parts.test.train, selection.run())
+        model.fit(self.parts.test.train, replace(selection.run(), checkpoints=self.kept / CHECKPOINTS / name))
         tested = Tested(time.perf_counter() - began, self.figures(model))
         save_file(dict(model.parameters()), fit)
         np.savez(told, allow_pickle=False, seconds=np.array(tested.seconds), **tested.figures)

@@ -70,7 +70,11 @@ def test_the_choice_does_not_depend_on_the_test_part() -> None:
 def test_a_model_that_refuses_the_data_is_left_out_unless_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     data = timed()
     parts = divisions(data, "leave-one-out", 0)
-    monkeypatch.setattr("zhiyin.models.ease.MOST_ITEMS", 3)
+
+    def refuse(*_: object) -> None:
+        raise InputError("at most 3 items")
+
+    monkeypatch.setattr("zhiyin.models.ease.Ease.fit", refuse)
     monkeypatch.setattr("zhiyin.app.contenders.candidates", lambda _: ("ease", "popularity"))
     for tested in (parts, replace(parts, test=None)):
         outcome = compare(data, tested, ComparisonRequest())

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from scipy import sparse
 
 from zhiyin.core.arrays import FloatMatrix, IntVector
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Query
-from zhiyin.core.errors import ArtifactError, ConfigError, InputError
+from zhiyin.core.errors import ArtifactError, ConfigError
 from zhiyin.core.histories import History
 from zhiyin.core.models import FitReport, Run, TrainingTask
 from zhiyin.models.als import Als
@@ -26,6 +25,7 @@ from zhiyin.models.growing import Growing
 from zhiyin.models.linear import Linear
 from zhiyin.models.neighbours import ItemNeighbours, UserNeighbours
 from zhiyin.models.popularity import Popularity
+from zhiyin.models.sparse_weights import from_arrays
 from zhiyin.testing.model_conformance import CHECKS, Case, check_finds_the_pattern, registered
 from zhiyin.testing.synthetic import DAY, START, dataset_of, planted_groups
 
@@ -130,21 +130,25 @@ def test_ease_solves_its_regression() -> None:
     others = np.delete(np.arange(dense.shape[1]), target)
     left = dense[:, others]
     expected = np.linalg.solve(left.T @ left + 5.0 * np.eye(len(others)), left.T @ dense[:, target])
-    np.testing.assert_allclose(model.parameters()["weights"][others, target], expected, atol=1e-5)
+    np.testing.assert_allclose(weights_of(model)[others, target], expected, atol=1e-5)
 
 
-def test_ease_says_when_items_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zhiyin.models.ease.MOST_ITEMS", 10)
-    with pytest.raises(InputError, match="32 items are too many"):
-        Ease(Ease.Config()).fit(planted_groups().data, RUN)
+def test_ease_on_some_items_is_the_whole_where_they_are_all_and_near_it_otherwise() -> None:
+    planted = planted_groups()
+    whole, others, some = (Ease(Ease.Config(l2=5.0, support=support)) for support in (None, 32, 8))
+    for model in (whole, others, some):
+        model.fit(planted.data, RUN)
+    np.testing.assert_allclose(weights_of(others), weights_of(whole), atol=1e-5)
+    assert (np.count_nonzero(weights_of(some), axis=0) <= 8).all()
+    scores = [np.concatenate(model.score(planted.queries)) for model in (whole, some)]
+    assert np.asarray(np.corrcoef(scores))[0, 1] > 0.9
 
 
-def weights_of(model: Linear) -> FloatMatrix:
+def weights_of(model: Linear | Ease) -> FloatMatrix:
     """(rates * items, items)"""
-    told = model.parameters()
-    rows = len(told["indptr"]) - 1
-    cells = sparse.csr_matrix((told["data"], told["indices"], told["indptr"]), (rows, rows // len(model.config.past)))
-    return cells.toarray()
+    rates = len(model.config.past) if isinstance(model, Linear) else 1
+    weights: FloatMatrix = from_arrays(model.parameters(), rates).toarray()
+    return weights
 
 
 @given(

@@ -1,17 +1,21 @@
 """A linear model between items, in closed form."""
 
+import operator
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
+from scipy import sparse
 
 from zhiyin.core.arrays import FloatMatrix, IntVector
 from zhiyin.core.dataset import Dataset, Query
-from zhiyin.core.errors import InputError
-from zhiyin.core.models import Candidates, Choice, FitReport, Range, Run, gather
+from zhiyin.core.models import Candidates, Choice, FitReport, Parameters, Range, Run, gather
 from zhiyin.core.results import Contributions
-from zhiyin.models.inputs import evidence, training_rows
+from zhiyin.models.inputs import Sparse, evidence, training_rows
+from zhiyin.models.ridge import solved_on, support_of
+from zhiyin.models.sparse_weights import ARRAYS, added_up, from_arrays, to_arrays
 from zhiyin.models.stored import ModelConfig, StoredModel
 
 DENSE_FROM = 0.01
@@ -19,27 +23,29 @@ DENSE_FROM = 0.01
 
 USERS_AT_ONCE = 1024
 
-MOST_ITEMS = 25_000
-"""Inverting needs three dense matrices of items x items: 15 GB for that many."""
-
 
 class Ease(StoredModel):
-    """EASE: the ridge regression of every item on all others (Steck, "Embarrassingly Shallow Autoencoders", 2019)."""
+    """EASE: the ridge regression of every item on all others (Steck, "Embarrassingly Shallow Autoencoders", 2019).
+
+    In a large catalogue it is that on the others which say most of it.
+    """
 
     class Config(ModelConfig):
         """l2: ridge penalty. binary: every liked item counts 1, otherwise its summed weight.
 
-        half_life_days: fading of a query's events relative to its latest one. bound: limit on the squared length of
-        what one user adds to the Gram matrix.
+        half_life_days: fading of a query's events relative to its latest one. support: items that one item is predicted
+        from at most; None takes all in a small catalogue, and in a large one a hundred, up to five hundred for an item
+        with many events. bound: limit on the squared length of what one user adds to the Gram matrix.
         """
 
         l2: float = Field(default=300.0, gt=0)
         binary: bool = True
         half_life_days: float | None = Field(default=None, gt=0)
+        support: int | None = Field(default=None, ge=1)
         bound: float = Field(default=4096.0, gt=0)
 
     name: ClassVar[str] = "ease"
-    arrays: ClassVar[frozenset[str]] = frozenset({"weights"})
+    arrays: ClassVar[frozenset[str]] = ARRAYS
     search: ClassVar[tuple[dict[str, Any], ...]] = (
         {"l2": 100.0},
         {"l2": 300.0},
@@ -53,51 +59,62 @@ class Ease(StoredModel):
     config: Config
 
     def fit(self, data: Dataset, run: Run) -> FitReport:
-        """Raises `InputError` where there are more than `MOST_ITEMS` items."""
-        if len(data.items) > MOST_ITEMS:
-            raise InputError(
-                f"ease inverts a matrix of items x items, and {len(data.items):,} items are too many for memory; "
-                f"it is for at most {MOST_ITEMS:,}; choose another model"
-            )
-        rows = training_rows(data, binary=self.config.binary)
-        n_items = len(data.items)
+        rows, n_items = training_rows(data, binary=self.config.binary), len(data.items)
+        most = support_of(self.config.support, n_items, np.bincount(rows.indices, minlength=n_items))
 
-        def gram(users: IntVector) -> FloatMatrix:
-            total = np.zeros((n_items, n_items))
-            for start in range(0, len(users), USERS_AT_ONCE):
-                part = rows[users[start : start + USERS_AT_ONCE]]
-                norms = np.asarray(part.multiply(part).sum(axis=1)).ravel()
-                scale = np.sqrt(np.minimum(1.0, self.config.bound / np.maximum(norms, self.config.bound)))
-                part = part.multiply(scale[:, None]).tocsr()
-                dense = part.nnz > DENSE_FROM * max(1, part.shape[0] * n_items)
-                matrix = part.toarray() if dense else part
-                product = matrix.T @ matrix
-                total += product if dense else product.toarray()
-            return total
+        def gram(users: IntVector) -> Any:
+            parts = [users[start : start + USERS_AT_ONCE] for start in range(0, len(users), USERS_AT_ONCE)]
+            return reduce(operator.add, (self._products(rows[part], most is None) for part in parts))
 
         users = np.arange(len(data.histories), dtype=np.int64)
-        total = np.asarray(run.statistics.sum(users, gram, self.config.bound), np.float64)
-        total[np.diag_indices(n_items)] += self.config.l2
-        inverse = np.linalg.inv(total)
-        weights = -inverse / np.diag(inverse)
-        np.fill_diagonal(weights, 0.0)
-        self.load_parameters({"weights": weights.astype(np.float32)})
+        total = run.statistics.sum(users, gram, self.config.bound)
+        weights = self._on_all(total) if most is None else self._on_strongest(total, most)
+        self.load_parameters(to_arrays(weights))
         return FitReport()
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
-        weights = self.parameters()["weights"]
-        scores = np.zeros((len(queries), len(weights)))
+        self.parameters()
+        n_items = self._weights.shape[1]
+        scores = np.zeros((len(queries), n_items))
         for row, query in enumerate(queries):
-            items, values = self._evidence(query, len(weights))
+            items, values = self._evidence(query, n_items)
             kept = values > 0
-            scores[row] = values[kept] @ weights[items[kept]].astype(np.float64)
+            scores[row] = added_up(self._weights, items[kept], values[kept])
         return gather(scores, candidates)
 
     def contributions(self, query: Query, items: IntVector) -> Contributions:
         """parts: an event's evidence times the weight from its item to the target."""
-        weights = self.parameters()["weights"]
-        sources, values = self._evidence(query, len(weights))
-        return Contributions(np.zeros(len(items)), weights[np.ix_(sources, items)].T.astype(np.float64) * values)
+        self.parameters()
+        sources, values = self._evidence(query, self._weights.shape[1])
+        told = self._weights[sources][:, items].toarray().astype(np.float64)
+        return Contributions(np.zeros(len(items)), told.T * values)
+
+    def _products(self, part: Sparse, whole: bool) -> Any:
+        """(items, items) the Gram matrix of some users, as an array where it is `whole`."""
+        norms = np.asarray(part.multiply(part).sum(axis=1)).ravel()
+        scale = np.sqrt(np.minimum(1.0, self.config.bound / np.maximum(norms, self.config.bound)))
+        part = part.multiply(scale[:, None]).tocsr()
+        if whole and part.nnz > DENSE_FROM * max(1, part.shape[0] * part.shape[1]):
+            matrix = part.toarray()
+            return matrix.T @ matrix
+        product = (part.T @ part).tocsr()
+        return product.toarray() if whole else product
+
+    def _on_all(self, gram: FloatMatrix) -> Sparse:
+        gram[np.diag_indices(len(gram))] += self.config.l2
+        inverse = np.linalg.inv(gram)
+        weights = -inverse / np.diag(inverse)
+        np.fill_diagonal(weights, 0.0)
+        return sparse.csr_matrix(weights.astype(np.float32))
+
+    def _on_strongest(self, gram: Sparse, most: IntVector) -> Sparse:
+        others = gram.copy()
+        others.setdiag(0.0)
+        others.eliminate_zeros()
+        return solved_on(gram, others, self.config.l2, most).astype(np.float32)
+
+    def _prepare(self, parameters: Parameters) -> None:
+        self._weights: Sparse = from_arrays(parameters)
 
     def _evidence(self, query: Query, n_items: int) -> Any:
         return evidence(query.history, n_items, binary=self.config.binary, half_life_days=self.config.half_life_days)

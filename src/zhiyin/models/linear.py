@@ -30,21 +30,15 @@ from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.errors import ConfigError
-from zhiyin.core.histories import Histories
 from zhiyin.core.models import Candidates, Choice, FitReport, Parameters, Range, Run, gather
 from zhiyin.core.results import Contributions
 from zhiyin.models.fading import Fading
 from zhiyin.models.inputs import Sparse
 from zhiyin.models.likeness import CONTENT, WORDS, Likeness
-from zhiyin.models.ridge import solved, solved_on
+from zhiyin.models.ridge import solved, solved_on, support_of
 from zhiyin.models.sequences import liked
+from zhiyin.models.sparse_weights import ARRAYS, added_up, from_arrays, to_arrays
 from zhiyin.models.stored import ModelConfig, StoredModel
-
-ALL_ROWS = 8_000
-"""Items times rates from which all are predicted without being told how many to use."""
-
-LEAST_ROWS, MOST_ROWS, ANSWERS_A_ROW = 100, 500, 4
-"""Otherwise an item is predicted from one row for so many of its answers, within these bounds."""
 
 NEAREST = 100
 """Of the items that are near to one, those that speak for it where not all rows do."""
@@ -76,7 +70,7 @@ class Linear(StoredModel):
 
     name: ClassVar[str] = "linear"
     Config: ClassVar[type[LinearConfig]] = LinearConfig
-    arrays: ClassVar[frozenset[str]] = frozenset({"indptr", "indices", "data"})
+    arrays: ClassVar[frozenset[str]] = ARRAYS
     search: ClassVar[tuple[dict[str, Any], ...]] = (
         {"past": (0.3,)},
         {"past": (1.0, 0.1)},
@@ -101,12 +95,10 @@ class Linear(StoredModel):
         sums = run.statistics.sum(
             users, lambda part: fading.sums(histories, part, n_items, self.config.bound), self.config.bound
         )
-        rows = len(fading.past) * n_items
         likeness = Likeness.found(data, run, self._tellers, self.config.encoders)
-        if self.config.support is None and rows <= ALL_ROWS:
-            weights = self._on_all(sums, likeness)
-        else:
-            weights = self._on_strongest(sums, likeness, histories)
+        met = np.bincount(histories.items, minlength=n_items)
+        most = support_of(self.config.support, len(fading.past) * n_items, met)
+        weights = self._on_all(sums, likeness) if most is None else self._on_strongest(sums, likeness, most)
         self._take(weights, likeness)
         return FitReport()
 
@@ -128,9 +120,7 @@ class Linear(StoredModel):
             places, left = self._evidence(query)
             items = query.history.items[places]
             met = items < n_known
-            told = self._weights[self._rows(items[met])]
-            values = np.repeat(left[:, met].ravel(), np.diff(told.indptr)) * told.data
-            scores[row, :n_known] = np.bincount(told.indices, values, n_known)
+            scores[row, :n_known] = added_up(self._weights, self._rows(items[met]), left[:, met].ravel())
             if len(later):
                 drawn = self._drawn(left)
                 scores[row, n_known:] = drawn[met] @ self._likeness.near(items[met], later)
@@ -187,30 +177,20 @@ class Linear(StoredModel):
                 answers[rate * answers.shape[1] + block] += unit * near
         return sparse.csr_matrix(solved(gram, answers, self.config.l2))
 
-    def _on_strongest(self, sums: Sparse, likeness: Likeness, histories: Histories) -> Sparse:
+    def _on_strongest(self, sums: Sparse, likeness: Likeness, most: IntVector) -> Sparse:
         n_rows = sums.shape[0]
         gram, answers = sums[:, :n_rows], sums[:, n_rows:]
         n_items = answers.shape[1]
         near = likeness.nearest(NEAREST, answers[-n_items:]).T
         answers += sparse.vstack([np.float32(unit) * near for unit in self._fading.units], format="csr")
-        if self.config.support is None:
-            met = np.bincount(histories.items, minlength=n_items)
-            most = np.clip(met // ANSWERS_A_ROW, LEAST_ROWS, MOST_ROWS)
-        else:
-            most = np.full(n_items, self.config.support)
         return solved_on(gram, answers, self.config.l2, most)
 
     def _take(self, weights: Sparse, likeness: Likeness) -> None:
-        super().load_parameters(
-            {"indptr": weights.indptr.astype(np.int64), "indices": weights.indices, "data": weights.data}
-        )
+        super().load_parameters(to_arrays(weights))
         self._likeness = likeness
 
     def _prepare(self, parameters: Mapping[str, NDArray[Any]]) -> None:
-        n_rows = len(parameters["indptr"]) - 1
-        shape = (n_rows, n_rows // len(self.config.past))
-        cells = parameters["data"], parameters["indices"], parameters["indptr"]
-        self._weights: Sparse = sparse.csr_matrix(cells, shape)
+        self._weights: Sparse = from_arrays(parameters, len(self.config.past))
 
     def _rows(self, items: IntVector) -> IntVector:
         """(rates * k,) the rows of weights from `items` (k,), rate by rate."""

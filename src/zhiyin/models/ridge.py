@@ -12,8 +12,24 @@ from zhiyin.core.arrays import FloatMatrix, IntMatrix, IntVector
 from zhiyin.models.inputs import Sparse
 from zhiyin.models.strongest import strongest
 
+ALL_ROWS = 8_000
+"""Rows from which all items are predicted without being told how many to use."""
+
+LEAST_ROWS, MOST_ROWS, EVENTS_A_ROW = 100, 500, 4
+"""Otherwise an item is predicted from one row for so many of its events, within these bounds."""
+
 CELLS = 1 << 24
 """Numbers of the systems of equations that are held at a time."""
+
+
+def support_of(given: int | None, rows: int, events: IntVector) -> IntVector | None:
+    """(items,) from how many of the `rows` to predict items of so many `events` (items,); None from all.
+
+    given: as many as that, whatever the events.
+    """
+    if given is not None:
+        return np.full(len(events), given)
+    return None if rows <= ALL_ROWS else np.clip(events // EVENTS_A_ROW, LEAST_ROWS, MOST_ROWS)
 
 
 def solved(gram: FloatMatrix, answers: FloatMatrix, l2: float) -> FloatMatrix:
