@@ -54,19 +54,20 @@ def solved_on(gram: Sparse, answers: Sparse, l2: float, most: IntVector) -> Spar
         items, step = np.flatnonzero(sizes == size), max(1, CELLS // int(size) ** 2)
         for start in range(0, len(items), step):
             places = weights.indptr[items[start : start + step], None] + np.arange(size)
-            systems = _between(gram, weights.indices[places], lengths)
+            longest_first = np.argsort(-lengths[weights.indices[places]], axis=1)
+            places = np.take_along_axis(places, longest_first, axis=1)
+            systems = _between(gram, weights.indices[places])
             systems[:, np.arange(size), np.arange(size)] += l2
-            weights.data[places] = np.linalg.solve(systems, weights.data[places][..., None])[..., 0]
+            answered = linalg.solve(systems, weights.data[places][..., None], assume_a="pos", check_finite=False)
+            weights.data[places] = answered[..., 0]
     return weights.tocsr()
 
 
-def _between(gram: Sparse, rows: IntMatrix, lengths: IntVector) -> FloatMatrix:
-    """(n, k, k) the cells of the symmetric `gram` between the `rows` (n, k), each looked for in the shorter row."""
+def _between(gram: Sparse, rows: IntMatrix) -> FloatMatrix:
+    """(n, k, k) the cells of the symmetric `gram` between the `rows` (n, k), each looked for in the later one."""
     n, k = rows.shape
-    first, second = np.tril_indices(k)
-    one, other = rows[:, first].ravel(), rows[:, second].ravel()
-    longer = lengths[one] > lengths[other]
-    found = np.asarray(gram[np.where(longer, other, one), np.where(longer, one, other)]).reshape(n, -1)
+    later, earlier = np.tril_indices(k)
+    found = np.asarray(gram[rows[:, later].ravel(), rows[:, earlier].ravel()]).reshape(n, -1)
     systems = np.empty((n, k, k), gram.dtype)
-    systems[:, first, second] = systems[:, second, first] = found
+    systems[:, later, earlier] = systems[:, earlier, later] = found
     return systems
