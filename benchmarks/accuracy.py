@@ -124,7 +124,9 @@ class Bench:
         model.fit(self.parts.test.train, replace(selection.run(), checkpoints=self.kept / CHECKPOINTS / name))
         tested = Tested(time.perf_counter() - began, self.figures(model))
         save_file(dict(model.parameters()), fit)
-        np.savez(told, allow_pickle=False, seconds=np.array(tested.seconds), **tested.figures)
+        building = told.with_suffix(".building.npz")
+        np.savez(building, allow_pickle=False, seconds=np.array(tested.seconds), **tested.figures)
+        building.replace(told)
         return model, tested
 
     def figures(self, model: Model) -> dict[str, FloatVector]:

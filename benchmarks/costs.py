@@ -117,6 +117,8 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=16_000)
     parser.add_argument("--alone", action="store_true", help="measure the one size in this process")
     options = parser.parse_args()
+    if options.items < GROUP or "," not in options.scales:
+        parser.error(f"--items is at least {GROUP}, and --scales names two or more")
     if options.alone:
         print(json.dumps(fitted(options.models, options.users, options.items)))
         return 0

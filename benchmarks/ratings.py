@@ -64,9 +64,9 @@ def main() -> int:
         print(f"  mean {np.mean(figure['folds']):.4f}  {figure['seconds']:.0f} s")
     if arguments.out is not None:
         arguments.out.write_text(json.dumps({"seed": arguments.seed, "figures": figures}, indent=1), "utf-8")
-    held = all(judged({name: float(np.mean(figure["folds"])) for name, figure in figures.items()}, small))
-    print("all bounds held" if held else "A BOUND WAS MISSED")
-    return 0 if held else 1
+    bounds = list(judged({name: float(np.mean(figure["folds"])) for name, figure in figures.items()}, small))
+    print(f"{sum(bounds)} of {len(bounds)} bounds held")
+    return int(not all(bounds))
 
 
 def judged(means: Mapping[str, float], small: bool) -> Iterator[bool]:

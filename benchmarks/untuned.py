@@ -124,9 +124,9 @@ def main() -> int:
         holdout = asked(data, last)
         missed, n_items = len(last) - len(holdout), len(data.items)
         found = {MAIN: figures(system.model, holdout, n_items, missed)}
-        rows = json.loads((current(out) / "leaderboard.json").read_text("utf-8"))["rows"]
-        chosen = system.model.name
-        for row in rows:
+        board = json.loads((current(out) / "leaderboard.json").read_text("utf-8"))
+        chosen = board["chosen"]
+        for row in board["rows"]:
             if row["model"] == chosen:
                 continue
             model = make_model(row["model"], row["config"])

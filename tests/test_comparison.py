@@ -18,17 +18,18 @@ from zhiyin.app.contenders import contenders
 from zhiyin.app.evaluate import EvaluateRequest, evaluate
 from zhiyin.app.ingest import IngestRequest, ingest
 from zhiyin.app.loading import load_system
-from zhiyin.app.selection import Selection, Trial, best_fit, evaluated
+from zhiyin.app.selection import Ranking, Selection, Trial, best_fit, evaluated, share_of_the_chosen
 from zhiyin.app.train import TrainRequest, train
 from zhiyin.artifacts.folder import current, verify
 from zhiyin.cli.show import Bars, choice, leaderboard
 from zhiyin.core.catalog import Users
-from zhiyin.core.dataset import Dataset
+from zhiyin.core.dataset import Dataset, Split
 from zhiyin.core.errors import ArtifactError, ConfigError, InputError
 from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.histories import History
-from zhiyin.core.models import Silent
+from zhiyin.core.models import Model, Silent
 from zhiyin.dataset.settings import PreparationSettings
+from zhiyin.evaluation.intervals import Interval
 from zhiyin.testing.synthetic import dataset_of, planted_groups
 
 PLAIN = PreparationSettings(encoders=())
@@ -147,29 +148,41 @@ def test_contenders_share_the_time_that_their_later_fits_leave(monkeypatch: pyte
     budget = Budget(minutes=1.0)
     assert budget.until(2) == pytest.approx(100.0 + 60.0 / 2 / (1 + LATER))
     now[0] += 6.0
-    budget.reserve(6.0)
+    budget.reserve(LATER * 6.0)
     assert budget.until(1) == pytest.approx(106.0 + (60.0 - 6.0 - LATER * 6.0) / (1 + LATER))
-    assert (budget.until(1, trained=True) or 0.0) > (budget.until(1) or 0.0)
+    assert budget.until(1, later=0.5) == pytest.approx(106.0 + (60.0 - 6.0 - LATER * 6.0) / 1.5)
     assert Budget(None).until(3) is None
 
 
-def test_a_training_without_time_is_of_one_epoch() -> None:
+SHORT = {"dim": 8, "epochs": 5}
+
+
+@pytest.mark.parametrize("told", [Selection(settings=SHORT), Selection(fixed=SHORT)])
+def test_a_training_without_time_is_of_one_epoch(told: Selection) -> None:
     data = timed()
     parts = divisions(data, "leave-one-out", 0)
-    selection = Selection(until=time.monotonic(), settings={"dim": 8, "epochs": 5})
-    trial, _ = best_fit("attentive", parts.validation, selection)
+    trial, _ = best_fit("attentive", parts.validation, replace(told, until=time.monotonic()))
     assert [entry["epoch"] for entry in trial.history] == [1]
 
 
 class Slow(Silent):
-    """Counts the epochs of each training; one takes a second by the clock that it is given."""
+    """Counts the epochs of each training; one takes ten seconds by the clock that it is given."""
 
     def __init__(self, now: list[float]) -> None:
         self.now, self.trained = now, Counter[str]()
 
     def epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        self.now[0] += 1.0
+        self.now[0] += 10.0
         self.trained[f"epoch {epoch}"] += 1
+
+
+class SlowToJudge(Ranking):
+    def __init__(self, now: list[float]) -> None:
+        self.now = now
+
+    def judge(self, model: Model, split: Split, seed: int) -> tuple[float, Mapping[str, Interval]]:
+        self.now[0] += 5.0
+        return super().judge(model, split, seed)
 
 
 def test_where_time_is_short_the_better_half_of_the_settings_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,13 +192,13 @@ def test_where_time_is_short_the_better_half_of_the_settings_goes_on(monkeypatch
     data, course = timed(), Slow(now)
     parts = divisions(data, "leave-one-out", 0)
     fixed = {"dim": 8, "epochs": 100, "patience": 0}
-    selection = Selection(until=48.0, fixed=fixed, progress=course)
+    selection = Selection(until=480.0, fixed=fixed, progress=course, goal=SlowToJudge(now))
     trial, _ = best_fit("attentive", parts.validation, selection)
     whole = len(trial.history)
     assert [course.trained[f"epoch {epoch}"] for epoch in (1, whole)] == [4, 1]
     assert {2, 4} <= set(course.trained.values())
-    assert whole > 48 / 4
-    assert now[0] <= 48.0
+    assert whole > 480 / 10 / 4
+    assert share_of_the_chosen("attentive", selection) == pytest.approx(1 / 12 + 2 / 12 + 4 / 12)
     assert [entry["epoch"] for entry in trial.history] == list(range(1, whole + 1))
 
 

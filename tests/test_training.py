@@ -92,7 +92,7 @@ class Kill:
         if Kill.steps == int(sys.argv[2]):
             os.kill(os.getpid(), signal.SIGKILL)
 
-config = TransformerConfig(dim=16, layers=1, heads=2, length=12, epochs=6, patience=0, batch_users=8)
+config = TransformerConfig(dim=16, layers=1, heads=2, length=12, epochs=6, patience=0, batch_users=8, negatives=8)
 run = Run(PlainTrainer(), PlainStatistics(), checkpoints=Path(sys.argv[1]), progress=Kill())
 Transformer(config).fit(planted_groups().data, run)
 """
@@ -109,10 +109,12 @@ def test_kill_minus_nine_loses_at_most_one_checkpoint_interval(tmp_path: Path) -
     kept = load(folder)
     assert kept is not None
     assert len(kept[1]["history"]) == 2
-    whole, resumed = Transformer(SMALL), Transformer(SMALL)
+    config = SMALL.model_copy(update={"negatives": 8})
+    whole, resumed = Transformer(config), Transformer(config)
     whole.fit(data, run())
     resumed.fit(data, run(checkpoints=tmp_path))
     assert_same(whole, resumed)
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_a_checkpoint_of_other_settings_is_not_taken_up(tmp_path: Path) -> None:

@@ -7,10 +7,8 @@ LATER = 4.0
 to be fitted again for the test and answer there with its own histories and with others', to be fitted on everything.
 """
 
-TRAINED_LATER, WINNERS_SHARE = 2.5, 7 / 12
-"""The same of a training, beside which answers take little; and how much of the time for choosing the best of four
-settings is trained at those.
-"""
+TRAINED_LATER = 2.5
+"""The same of a training, beside which answers take little."""
 
 
 class Budget:
@@ -20,14 +18,16 @@ class Budget:
         self._ends = None if minutes is None else time.monotonic() + 60.0 * minutes
         self._reserved = 0.0
 
-    def until(self, left: int, trained: bool = False) -> float | None:
-        """The `time.monotonic()` at which the next of `left` contenders is to be chosen; None without a limit."""
+    def until(self, left: int, later: float = LATER) -> float | None:
+        """The `time.monotonic()` at which the next of `left` contenders is to be chosen; None without a limit.
+
+        later: what is still to come of it then, in times that choosing takes.
+        """
         if self._ends is None:
             return None
         now = time.monotonic()
-        later = TRAINED_LATER * WINNERS_SHARE if trained else LATER
         return now + (self._ends - now - self._reserved) / (left * (1 + later))
 
-    def reserve(self, seconds: float, trained: bool = False) -> None:
-        """For what is still to come of a contender that took so long."""
-        self._reserved += (TRAINED_LATER if trained else LATER) * seconds
+    def reserve(self, seconds: float) -> None:
+        """For what is still to come of a contender."""
+        self._reserved += seconds

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from zhiyin.app.budget import Budget
+from zhiyin.app.budget import LATER, TRAINED_LATER, Budget
 from zhiyin.app.contenders import MIXTURE, Contender, contenders
 from zhiyin.app.mixing import joined, mixed
 from zhiyin.app.registry import make_model, stoppable
@@ -20,6 +20,7 @@ from zhiyin.app.selection import (
     Trial,
     best_fit,
     evaluated,
+    share_of_the_chosen,
     validation_split,
 )
 from zhiyin.core.arrays import TextVector
@@ -279,22 +280,25 @@ def _chosen(data: Dataset, parts: Divisions, request: ComparisonRequest) -> tupl
     trials: dict[str, Trial] = {}
     fitted: dict[str, Model] = {}
     for place, contender in enumerate(entered):
-        label, trained = contender.label, stoppable(contender.label)
-        until = budget.until(len(entered) - place, trained)
+        label = contender.label
+        selection = contender.within(request.selection(label, parts.protocol), trials)
+        times, share = LATER, 1.0
+        if stoppable(label):
+            times, share = TRAINED_LATER, share_of_the_chosen(label, selection)
+        until = budget.until(len(entered) - place, times * share)
         if trials and until is not None and until <= time.monotonic():
             notes.append(f"{label} was left out: the time was up.")
             continue
         request.announce(f"{label}, choosing settings")
-        selection = replace(request.selection(label, parts.protocol), until=until)
         began = time.perf_counter()
         try:
-            trial, model = best_fit(label, parts.validation, contender.within(selection, trials))
+            trial, model = best_fit(label, parts.validation, replace(selection, until=until))
         except InputError as error:
             if request.models:
                 raise
             notes.append(f"{label} was left out: {error}.")
             continue
-        budget.reserve(trial.seconds, trained)
+        budget.reserve(times * trial.seconds)
         trials[label] = replace(trial, seconds=time.perf_counter() - began)
         if not request.models:
             fitted[label] = model

@@ -48,7 +48,7 @@ def reads_encoders(name: str) -> bool:
 
 
 def stoppable(name: str) -> bool:
-    """Whether a model is trained in epochs, as many as there is time for."""
+    """Whether a model is trained in epochs, as many as there is time for, and goes on from `Run.checkpoints`."""
     return "epochs" in model_class(name).Config.model_fields
 
 

@@ -199,20 +199,40 @@ def best_trial(name: str, split: Split, selection: Selection) -> Trial:
 def best_fit(name: str, split: Split, selection: Selection) -> tuple[Trial, Model]:
     """`best_trial`, with the model as it was fitted then.
 
-    Settings that the data is too large for are left out. Raises `InputError` where it is for all of them. Where time is
-    short, trainings that can go on later do so by halves: all begin, and time after time the better half goes on, until
-    the best one has what is left (successive halving, Jamieson & Talwalkar, 2016).
+    Settings that the data does not suit are left out. Raises `InputError` where it suits none. Where time is short,
+    trainings that can go on later do so by halves: all begin, and time after time the better half goes on, until the
+    best one has what is left (successive halving, Jamieson & Talwalkar, 2016).
     """
-    asked, rounds = [(each, 0.0) for each in _alternatives(name, selection)], 1
-    if selection.until is not None and stoppable(name):
-        rounds += math.ceil(math.log2(len(asked)))
+    asked = [(each, 0.0) for each in _alternatives(name, selection)]
+    halving = selection.until is not None and stoppable(name)
     with tempfile.TemporaryDirectory() as scratch:
-        if rounds > 1 and selection.checkpoints is None:
+        if halving and selection.checkpoints is None:
             selection = replace(selection, checkpoints=Path(scratch))
-        for left in range(rounds, 0, -1):
-            trials, model = _round(name, asked, split, _until(selection, left))
+        while True:
+            rounds = _rounds(len(asked)) if halving else 1
+            trials, model = _round(name, asked, split, _until(selection, rounds))
+            if rounds == 1 or _over(selection):
+                return trials[0][1], model
             asked = [(settings, trial.seconds) for settings, trial in trials[: -(-len(trials) // 2)]]
-    return trials[0][1], model
+
+
+def share_of_the_chosen(name: str, selection: Selection) -> float:
+    """How much of the time in which the settings of a training are chosen goes to training by those."""
+    left, share, rest = len(_alternatives(name, selection)), 0.0, 1.0
+    while left > 1:
+        share += rest / _rounds(left) / left
+        rest -= rest / _rounds(left)
+        left = -(-left // 2)
+    return share + rest
+
+
+def _rounds(left: int) -> int:
+    """In which halves of so many settings go on until one has a round for itself."""
+    return 1 + math.ceil(math.log2(left))
+
+
+def _over(selection: Selection) -> bool:
+    return selection.until is not None and time.monotonic() >= selection.until
 
 
 def _alternatives(name: str, selection: Selection) -> list[Mapping[str, Any]]:
@@ -241,7 +261,9 @@ def _round(
     refused: list[InputError] = []
     longest = 0.0
     for left, (settings, spent) in zip(range(len(asked), 0, -1), asked, strict=True):
-        if selection.until is not None and trials and time.monotonic() + longest > selection.until:
+        # A training stops by itself, and uses its share up; of the last one the earlier ones must not take the turn.
+        needs = 0.0 if stoppable(name) else longest
+        if trials and selection.until is not None and time.monotonic() + needs >= selection.until:
             break
         try:
             trial, fitted = tried(name, settings, split, _until(selection, left))

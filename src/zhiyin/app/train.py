@@ -40,8 +40,8 @@ CHECKPOINTS = "checkpoints"
 class TrainRequest:
     """model: None chooses among all. validation: "time", "leave-one-out" or "random" (users).
 
-    settings: of the model. minutes: that all of it may take; None takes as long as it takes. progress: told of each
-    training. announce: told of each model tried.
+    settings: of the model. minutes: that all of it may take; None, other than on the command line, is without a limit.
+    progress: told of each training. announce: told of each model tried.
     """
 
     store: str

@@ -54,7 +54,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast. learning_rate for AdamW; patience in epochs, 0 trains all `epochs`."""
+    """How long and how fast. learning_rate for Adam; patience in epochs, 0 trains all `epochs`."""
 
     epochs: int
     batch_users: int

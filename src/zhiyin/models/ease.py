@@ -15,7 +15,7 @@ from zhiyin.core.models import Candidates, Choice, FitReport, Parameters, Range,
 from zhiyin.core.results import Contributions
 from zhiyin.models.inputs import Sparse, evidence, training_rows
 from zhiyin.models.ridge import solved_on, support_of
-from zhiyin.models.sparse_weights import ARRAYS, added_up, from_arrays, to_arrays
+from zhiyin.models.sparse_weights import ARRAYS, added_up, between, from_arrays, to_arrays
 from zhiyin.models.stored import ModelConfig, StoredModel
 
 DENSE_FROM = 0.01
@@ -86,8 +86,7 @@ class Ease(StoredModel):
         """parts: an event's evidence times the weight from its item to the target."""
         self.parameters()
         sources, values = self._evidence(query, self._weights.shape[1])
-        told = self._weights[sources][:, items].toarray().astype(np.float64)
-        return Contributions(np.zeros(len(items)), told.T * values)
+        return Contributions(np.zeros(len(items)), between(self._weights, sources, items).T * values)
 
     def _products(self, part: Sparse, whole: bool) -> Any:
         """(items, items) the Gram matrix of some users, as an array where it is `whole`."""
@@ -114,7 +113,7 @@ class Ease(StoredModel):
         return solved_on(gram, others, self.config.l2, most).astype(np.float32)
 
     def _prepare(self, parameters: Parameters) -> None:
-        self._weights: Sparse = from_arrays(parameters)
+        self._weights = from_arrays(parameters)
 
     def _evidence(self, query: Query, n_items: int) -> Any:
         return evidence(query.history, n_items, binary=self.config.binary, half_life_days=self.config.half_life_days)

@@ -37,7 +37,7 @@ from zhiyin.models.inputs import Sparse
 from zhiyin.models.likeness import CONTENT, WORDS, Likeness
 from zhiyin.models.ridge import solved, solved_on, support_of
 from zhiyin.models.sequences import liked
-from zhiyin.models.sparse_weights import ARRAYS, added_up, from_arrays, to_arrays
+from zhiyin.models.sparse_weights import ARRAYS, added_up, between, from_arrays, to_arrays
 from zhiyin.models.stored import ModelConfig, StoredModel
 
 NEAREST = 100
@@ -99,7 +99,7 @@ class Linear(StoredModel):
         met = np.bincount(histories.items, minlength=n_items)
         most = support_of(self.config.support, len(fading.past) * n_items, met)
         weights = self._on_all(sums, likeness) if most is None else self._on_strongest(sums, likeness, most)
-        self._take(weights, likeness)
+        self._take(to_arrays(weights), likeness)
         return FitReport()
 
     def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> Self:
@@ -110,7 +110,7 @@ class Linear(StoredModel):
                 f"{self.name}: trained without words and content; set `words` or `encoders` and train again"
             )
         other = type(self)(self.config)
-        other._take(self._weights, self._likeness.extended(catalog, content))
+        other._take(super().parameters(), self._likeness.extended(catalog, content))
         return other
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
@@ -132,11 +132,7 @@ class Linear(StoredModel):
         places, left = self._evidence(query)
         sources = query.history.items[places]
         met, known = sources < self._n_known, items < self._n_known
-        told = (
-            self._weights[self._rows(sources[met])][:, items[known]]
-            .toarray()
-            .reshape(len(left), met.sum(), known.sum())
-        )
+        told = between(self._weights, self._rows(sources[met]), items[known]).reshape(len(left), met.sum(), known.sum())
         added = self._drawn(left)[:, None] * self._likeness.near(sources, items)
         added[np.ix_(met, known)] = np.einsum("pk,pki->ki", left[:, met], told)
         parts = np.zeros((len(items), len(query.history)))
@@ -185,12 +181,12 @@ class Linear(StoredModel):
         answers += sparse.vstack([np.float32(unit) * near for unit in self._fading.units], format="csr")
         return solved_on(gram, answers, self.config.l2, most)
 
-    def _take(self, weights: Sparse, likeness: Likeness) -> None:
-        super().load_parameters(to_arrays(weights))
+    def _take(self, weights: Parameters, likeness: Likeness) -> None:
+        super().load_parameters(weights)
         self._likeness = likeness
 
     def _prepare(self, parameters: Mapping[str, NDArray[Any]]) -> None:
-        self._weights: Sparse = from_arrays(parameters, len(self.config.past))
+        self._weights = from_arrays(parameters, len(self.config.past))
 
     def _rows(self, items: IntVector) -> IntVector:
         """(rates * k,) the rows of weights from `items` (k,), rate by rate."""

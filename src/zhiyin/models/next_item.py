@@ -37,13 +37,14 @@ class NextItemConfig(NeuralConfig):
     the answers to a training question come from that many events after it, None from all of them. pause_days: questions
     are put where a user came back after that long, as one who is served a first list has, not in the middle of a
     session; None puts them anywhere, as does a log in which nobody ever came back. questions: at most that many places
-    of a history are asked about in one step, drawn at random. negatives: 0 scores every item in the
-    loss, otherwise that many sampled by popularity and log-Q corrected; None scores all of a catalogue of up to 5,000
-    items, and 2,000 of a larger one. trust: how much of what a history says a score takes, beside the item's base:
-    training is surer of itself than the weeks after it bear out. encoders: whose content vectors items are read by,
-    beside an id of their own; without any, an item without events is as good as unknown. content_dim: to which the
-    vectors of each are narrowed. id_dropout: share of the items that a training step knows by content alone, so that
-    new ones can be scored. modality_dropout: share of the modalities of an item that a training step leaves out.
+    of a history are asked about in one step, drawn at random. negatives: 0 scores every item in the loss, otherwise
+    that many sampled by popularity and log-Q corrected; None scores all of a catalogue of up to 5,000 items, and 2,000
+    of a larger one. Where they are sampled, `weight_decay` spares what is held item by item. trust: how much of what a
+    history says a score takes, beside the item's base: training is surer of itself than the weeks after it bear out.
+    encoders: whose content vectors items are read by, beside an id of their own; without any, an item without events is
+    as good as unknown. content_dim: to which the vectors of each are narrowed. id_dropout: share of the items that a
+    training step knows by content alone, so that new ones can be scored. modality_dropout: share of the modalities of
+    an item that a training step leaves out.
     """
 
     half_life_days: float | None = Field(default=3.0, gt=0)

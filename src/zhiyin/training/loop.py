@@ -22,7 +22,7 @@ from zhiyin.training.optimizer import Optimizer
 
 
 class PlainTrainer:
-    """AdamW on the mean loss of a batch of users, stopped early on the task's validation figure.
+    """Adam on the mean loss of a batch of users (`Optimizer`), stopped early on the task's validation figure.
 
     All randomness of an epoch derives from (seed, epoch), so that a run resumed at an epoch's start repeats the
     uninterrupted one exactly. With `run.checkpoints` set, state is kept after every epoch in a folder of the
@@ -146,7 +146,7 @@ def _loss(
 
 def _identity(task: TrainingTask, run: Run) -> str:
     """sha256 of a training before its first step."""
-    told = (task.module, task.settings, task.objective, task.schedule, task.by_row, run.seed, len(task.users))
+    told = (task.module, task.settings, task.objective, task.schedule, sorted(task.by_row), run.seed, len(task.users))
     digest = hashlib.sha256(repr(told).encode())
     for name, value in task.module.state_dict().items():
         digest.update(name.encode() + value.detach().cpu().numpy().tobytes())

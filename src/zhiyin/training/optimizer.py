@@ -27,7 +27,7 @@ class Optimizer:
         ]
 
     def step(self, loss: Tensor) -> None:
-        """Down the slope of `loss`, which is no steeper than the schedule's clip norm."""
+        """Down the slope of `loss`, made no steeper than the schedule's clip norm."""
         for part in self._parts:
             part.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
