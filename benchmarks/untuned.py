@@ -124,6 +124,7 @@ def main() -> int:
         holdout = asked(data, last)
         missed, n_items = len(last) - len(holdout), len(data.items)
         found = {MAIN: figures(system.model, holdout, n_items, missed)}
+        print(f"{MAIN}: {found[MAIN]['ndcg@10'].mean():.4f}", file=sys.stderr, flush=True)
         board = json.loads((current(out) / "leaderboard.json").read_text("utf-8"))
         chosen = board["chosen"]
         for row in board["rows"]:
