@@ -69,14 +69,18 @@ def ordered(events: pl.DataFrame, shuffled: bool) -> pl.DataFrame:
     return whole.with_columns(pl.Series("position", at_random)).sort(user, day, "position")
 
 
+def read(data: Path, table: str, shuffled: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Events, user by user in order, and titles."""
+    folder = data / FOLDERS[table]
+    catalogue = pl.read_parquet(folder / "items.parquet")
+    titles = catalogue.select(column for column in catalogue.columns if column in {"asin", "movieId", "title"})
+    return ordered(pl.read_parquet(folder / "interactions.parquet"), shuffled), titles
+
+
 def divided(
     data: Path, table: str, encoders: Sequence[str], work: Path, *, shuffled: bool = False, protocol: str = PROTOCOLS[0]
 ) -> Divisions:
-    folder = data / FOLDERS[table]
-    catalogue = pl.read_parquet(folder / "items.parquet")
-    told = catalogue.select(column for column in catalogue.columns if column in {"asin", "movieId", "title"})
-    events = ordered(pl.read_parquet(folder / "interactions.parquet"), shuffled)
-    return divisions(prepared(events, told, encoders, work), protocol, 0)
+    return divisions(prepared(*read(data, table, shuffled), encoders, work), protocol, 0)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from memory import resident
 
 from zhiyin.app.registry import make_model, stoppable
 from zhiyin.app.selection import Selection
@@ -84,17 +85,10 @@ def fitted(name: str, users: int, items: int) -> dict[str, float]:
     settings = {"epochs": 1} if stoppable(name) else {}
     model = make_model(name, settings)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    before, began = _mib("VmRSS"), time.perf_counter()
+    before, began = resident()["VmRSS"] / 1024, time.perf_counter()
     model.fit(data, Selection(0).run())
-    seconds, most = time.perf_counter() - began, _mib("VmHWM")
+    seconds, most = time.perf_counter() - began, resident()["VmHWM"] / 1024
     return {"seconds": seconds, "mib": most - before, "held": most, "events": len(data.histories.items)}
-
-
-def _mib(name: str) -> float:
-    for line in Path("/proc/self/status").read_text("ascii").splitlines():
-        if line.startswith(name):
-            return float(line.split()[1]) / 1024
-    raise RuntimeError(f"no {name} in /proc/self/status")
 
 
 def measured(name: str, users: int, items: int) -> dict[str, float]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+from memory import resident
 from serving import served
 
 import zhiyin
@@ -147,8 +148,7 @@ def measured(client: httpx.Client, name: str) -> float:
 
 def memory_of(process: int) -> dict[str, float]:
     """Resident memory now and at most, in GB."""
-    status = Path(f"/proc/{process}/status").read_text("ascii")
-    return {name: int(kilobytes) / 1e6 for name, kilobytes in re.findall(r"(VmRSS|VmHWM):\s+(\d+) kB", status)}
+    return {name: kilobytes / 1e6 for name, kilobytes in resident(process).items()}
 
 
 def show(name: str, seconds: Sequence[float], encoded: float, memory: dict[str, float]) -> bool:

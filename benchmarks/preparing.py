@@ -11,6 +11,14 @@ from zhiyin.app.prepare import prepare_dataset
 from zhiyin.core.dataset import Dataset
 from zhiyin.dataset.settings import PreparationSettings
 
+SMALL = "ml-latest-small"
+
+
+def small_ratings(data: Path) -> pl.DataFrame:
+    """The events of MovieLens' small data set, 2016."""
+    table = pl.read_csv(data / "ml-latest-small-2016" / "ratings.csv.gz", truncate_ragged_lines=True)
+    return table.select(user_id="userId", item_id="movieId", rating="rating", timestamp="timestamp")
+
 
 def prepared(
     events: Path | pl.DataFrame,

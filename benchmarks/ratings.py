@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
-from preparing import prepared
+from preparing import SMALL, prepared, small_ratings
 
 from zhiyin.app.movielens import fetch_movielens
 from zhiyin.app.rating_comparison import FOLDS, fitted_inside
@@ -33,12 +32,11 @@ from zhiyin.app.selection import rating_model, rating_models
 from zhiyin.core.dataset import Dataset, Split
 from zhiyin.core.models import Model, Silent
 from zhiyin.dataset.splits import fold_splits
-from zhiyin.evaluation.rating import RatingResult, evaluate_ratings
+from zhiyin.evaluation.rating import RatingResult, error_metrics, evaluate_ratings
 
 ATTENTIVE, DEAF = "attentive-ratings", "attentive-ratings, attention weights zero"
 SVD = "Surprise's SVD"
 BEST, ATTENTIVE_MOST, GAIN, OF_SVD = 0.905, 0.93, 0.01, 0.97
-SMALL = "ml-latest-small"
 
 
 def main() -> int:
@@ -51,7 +49,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     small = arguments.table == SMALL
-    data = prepared(ratings(arguments.data) if small else fetch_movielens(arguments.data, print).events)
+    data = prepared(small_ratings(arguments.data) if small else fetch_movielens(arguments.data, print).events)
     models = arguments.models.split(",") if arguments.models else rating_models()
     figures = {name: figure for model in models for name, figure in measured(model, data, arguments.seed)}
     if arguments.surprise:
@@ -79,11 +77,6 @@ def judged(means: Mapping[str, float], small: bool) -> Iterator[bool]:
         yield best <= BEST
     if not small and ATTENTIVE in means:
         yield means[ATTENTIVE] <= min(ATTENTIVE_MOST, means[DEAF] - GAIN)
-
-
-def ratings(data: Path) -> pl.DataFrame:
-    table = pl.read_csv(data / "ml-latest-small-2016" / "ratings.csv.gz", truncate_ragged_lines=True)
-    return table.select(user_id="userId", item_id="movieId", rating="rating", timestamp="timestamp")
 
 
 def measured(name: str, data: Dataset, seed: int) -> list[tuple[str, Mapping[str, Any]]]:
@@ -119,9 +112,7 @@ def svd(data: Dataset, seed: int, python: str) -> Mapping[str, Any]:
             )
             subprocess.run([python, str(Path(__file__).with_name("ratings_surprise.py")), file, str(seed)], check=True)
             predicted = np.load(file.with_suffix(".npy"))
-        error = predicted - actual
-        metrics = {"rmse": float(np.sqrt(np.mean(error**2))), "mae": float(np.mean(np.abs(error)))}
-        results.append(RatingResult(rows, predicted, actual, metrics))
+        results.append(RatingResult(rows, predicted, actual, error_metrics(predicted - actual)))
     return told(results, splits, seed, time.perf_counter() - began)
 
 

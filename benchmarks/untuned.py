@@ -24,7 +24,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from accuracy import FOLDERS, ordered
+from accuracy import FOLDERS, read
+from preparing import SMALL, small_ratings
 
 from zhiyin.app.loading import VECTORS, load_system
 from zhiyin.app.prepare import prepare_dataset
@@ -38,26 +39,20 @@ from zhiyin.core.vocabulary import UNKNOWN
 from zhiyin.evaluation.intervals import bootstrap_interval
 from zhiyin.evaluation.ranking import evaluate_ranking
 
-SMALL = "ml-latest-small"
 MAIN = "zhiyin train"
 METRICS = ("recall@10", "ndcg@10")
 COLUMNS = {"userId": "user_id", "movieId": "item_id", "asin": "item_id"}
 
 
-def read(data: Path, table: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+def tables(data: Path, table: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Events, user by user in order, and titles."""
     if table == SMALL:
-        folder = data / "ml-latest-small-2016"
-        columns = ["userId", "movieId", "rating", "timestamp"]
-        events = pl.read_csv(folder / "ratings.csv.gz", columns=columns, truncate_ragged_lines=True)
-        events = events.sort("userId", "timestamp", maintain_order=True)
-        titles = pl.read_csv(folder / "movies.csv.gz", columns=["movieId", "title"])
+        events = small_ratings(data).sort("user_id", "timestamp", maintain_order=True)
+        titles = pl.read_csv(data / "ml-latest-small-2016" / "movies.csv.gz", columns=["movieId", "title"])
     else:
-        folder = data / FOLDERS[table]
-        events = ordered(pl.read_parquet(folder / "interactions.parquet"), shuffled=False)
-        titles = pl.read_parquet(folder / "items.parquet")
+        events, titles = read(data, table, shuffled=False)
     events, titles = (each.rename(COLUMNS, strict=False).cast({"item_id": pl.String}) for each in (events, titles))
-    return events, titles.select("item_id", "title")
+    return events, titles
 
 
 def zhiyin(*words: str) -> None:
@@ -110,7 +105,7 @@ def main() -> int:
     parser.add_argument("--minutes")
     parser.add_argument("--work", type=Path)
     options = parser.parse_args()
-    events, titles = read(options.data, options.table)
+    events, titles = tables(options.data, options.table)
     is_last = pl.col("user_id") != pl.col("user_id").shift(-1)
     is_last = is_last.fill_null(value=True)
     before, last = events.filter(~is_last), events.filter(is_last)

@@ -52,7 +52,7 @@ class RatingResult:
         rows = [holdout.users[result.rows] for result, holdout in zip(results, holdouts, strict=True)]
         predicted = np.concatenate([result.predicted for result in results])
         actual = np.concatenate([result.actual for result in results])
-        return cls(np.concatenate(rows), predicted, actual, _totals(predicted - actual))
+        return cls(np.concatenate(rows), predicted, actual, error_metrics(predicted - actual))
 
 
 def evaluate_ratings(model: RatingModel, holdout: Holdout, batch: int = 256) -> RatingResult:
@@ -85,8 +85,9 @@ def evaluate_ratings(model: RatingModel, holdout: Holdout, batch: int = 256) -> 
         predicted.append(answers[filled])
         actual.append(np.concatenate([holdout.ratings[row][known[row]] for row in chosen]).astype(np.float64))
     flat_predicted, flat_actual = np.concatenate(predicted), np.concatenate(actual)
-    return RatingResult(np.concatenate(rows), flat_predicted, flat_actual, _totals(flat_predicted - flat_actual))
+    return RatingResult(np.concatenate(rows), flat_predicted, flat_actual, error_metrics(flat_predicted - flat_actual))
 
 
-def _totals(error: FloatVector) -> dict[str, float]:
+def error_metrics(error: FloatVector) -> dict[str, float]:
+    """ "rmse" and "mae" of (n,) predictions less what they are of."""
     return {"rmse": float(np.sqrt(np.mean(error**2))), "mae": float(np.mean(np.abs(error)))}

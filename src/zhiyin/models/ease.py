@@ -64,7 +64,7 @@ class Ease(StoredModel):
 
         def gram(users: IntVector) -> Any:
             parts = [users[start : start + USERS_AT_ONCE] for start in range(0, len(users), USERS_AT_ONCE)]
-            return reduce(operator.add, (self._products(rows[part], most is None) for part in parts))
+            return reduce(operator.iadd, (self._products(rows[part], most is None) for part in parts))
 
         users = np.arange(len(data.histories), dtype=np.int64)
         total = run.statistics.sum(users, gram, self.config.bound)

@@ -19,6 +19,7 @@ with the number of items and not with its cube and square.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
@@ -99,7 +100,8 @@ class Linear(StoredModel):
         met = np.bincount(histories.items, minlength=n_items)
         most = support_of(self.config.support, len(fading.past) * n_items, met)
         weights = self._on_all(sums, likeness) if most is None else self._on_strongest(sums, likeness, most)
-        self._take(to_arrays(weights), likeness)
+        super().load_parameters(to_arrays(weights))
+        self._likeness = likeness
         return FitReport()
 
     def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> Self:
@@ -109,8 +111,8 @@ class Linear(StoredModel):
             raise ConfigError(
                 f"{self.name}: trained without words and content; set `words` or `encoders` and train again"
             )
-        other = type(self)(self.config)
-        other._take(super().parameters(), self._likeness.extended(catalog, content))
+        other = copy(self)
+        other._likeness = self._likeness.extended(catalog, content)
         return other
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
@@ -180,10 +182,6 @@ class Linear(StoredModel):
         near = likeness.nearest(NEAREST, answers[-n_items:]).T
         answers += sparse.vstack([np.float32(unit) * near for unit in self._fading.units], format="csr")
         return solved_on(gram, answers, self.config.l2, most)
-
-    def _take(self, weights: Parameters, likeness: Likeness) -> None:
-        super().load_parameters(weights)
-        self._likeness = likeness
 
     def _prepare(self, parameters: Mapping[str, NDArray[Any]]) -> None:
         self._weights = from_arrays(parameters, len(self.config.past))
