@@ -284,6 +284,15 @@ def test_for_leave_one_out_everybody_is_asked_about_their_last_event() -> None:
     assert all(map(np.array_equal, split.holdout.targets, last.targets))
 
 
+def test_for_the_next_event_few_later_ones_are_asked_about_as_everybodys_last() -> None:
+    data = planted_groups().data
+    one_after_another = np.arange(len(data.histories.items))
+    data = replace(data, histories=replace(data.histories, timestamps=one_after_another))
+    split = weighing_split(data, seed=1, protocol="next")
+    assert split is not None
+    np.testing.assert_array_equal(split.holdout.users, leave_one_out_split(data).holdout.users)
+
+
 def test_weights_are_found_on_later_events_with_new_items_among_them() -> None:
     data = planted_groups().data
     split = weighing_split(data, seed=1)

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from zhiyin.app.budget import LATER, Budget
-from zhiyin.app.comparison import ComparisonRequest, compare, divisions, possible_divisions, refit
+from zhiyin.app.comparison import ComparisonRequest, Divisions, compare, divisions, possible_divisions, refit
 from zhiyin.app.contenders import contenders
 from zhiyin.app.evaluate import EvaluateRequest, evaluate
 from zhiyin.app.ingest import IngestRequest, ingest
@@ -247,6 +247,26 @@ def test_where_a_protocol_has_no_room_the_next_best_is_taken_and_said() -> None:
         divisions(replace(data, histories=untimed), "time", 0)
     with pytest.raises(InputError, match="unknown protocol"):
         possible_divisions(data, "moon", 0)
+
+
+def test_where_few_have_a_next_event_everybodys_last_one_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = timed()
+    few = possible_divisions(data, "next", 0)
+    assert few is not None
+    assert few.protocol == "leave-one-out"
+    by_next, by_last = (asked(divisions(data, protocol, 0)) for protocol in ("next", "leave-one-out"))
+    assert few.notes == (f"No test next: it asks {by_next} users, leave-one-out {by_last}.",)
+    monkeypatch.setattr("zhiyin.app.comparison.ASKED", 10)
+    enough = possible_divisions(data, "next", 0)
+    assert enough is not None
+    assert enough.protocol == "next"
+    assert enough.notes == ()
+    assert "what came before it known" in enough.words
+
+
+def asked(parts: Divisions) -> int:
+    assert parts.test is not None
+    return min(len(parts.validation.holdout), len(parts.test.holdout))
 
 
 def test_without_room_for_a_test_validation_alone_is_shown_and_said() -> None:

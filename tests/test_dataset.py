@@ -26,6 +26,7 @@ from zhiyin.dataset.splits import (
     last_share_split,
     last_visit_split,
     leave_one_out_split,
+    next_event_split,
     time_split,
     user_holdout_split,
 )
@@ -318,6 +319,56 @@ def test_time_split_asks_only_about_the_future(seed: int, start: float) -> None:
         assert (query.history.timestamps < query.now).all()
         assert not set(targets) & set(seen)
         assert len(targets)
+
+
+@given(st.integers(0, 1000), st.floats(0.3, 0.8))
+def test_the_next_event_is_asked_about_with_all_that_came_before_it(seed: int, start: float) -> None:
+    events = random_events(seed)
+    data = dataset(events)
+    split = next_event_split(data, start, 0.9)
+    histories, end = data.histories, np.quantile(data.histories.timestamps, 0.9, method="lower")
+    assert (split.train.histories.timestamps < split.train.now).all()
+    assert len(set(split.holdout.users)) == len(split.holdout)
+    for row, user in enumerate(split.holdout.users.tolist()):
+        query, whole = split.holdout.queries[row], histories.of(user)
+        (target,) = split.holdout.targets[row]
+        assert split.train.now <= query.now < end
+        assert target in whole.items[whole.timestamps == query.now]
+        earlier = whole.timestamps < query.now
+        np.testing.assert_array_equal(query.history.items, whole.items[earlier])
+        later = (whole.timestamps > query.now) & (whole.timestamps < end)
+        assert set(whole.items[later]) <= {target, *whole.items[earlier], *whole.items[whole.timestamps == query.now]}
+
+
+def bought(*lines: tuple[str, str, float]) -> Dataset:
+    """Users, items and days."""
+    users, items, days = zip(*lines, strict=True)
+    times = [int(1000 * DAY * day) for day in days]
+    order = range(len(lines))
+    return dataset(Events.build(user_id=users, item_id=items, event="purchase", timestamp=times, sequence=order))
+
+
+def test_a_newcomer_is_asked_about_once_something_is_known() -> None:
+    data = bought(*(("old", f"i{day}", day) for day in range(1, 9)), ("new", "a", 9.5), ("new", "b", 10))
+    split = next_event_split(data, 0.9)
+    assert [data.users.ids[user] for user in split.holdout.users] == ["new"]
+    assert [data.items.ids[item] for item in split.holdout.queries[0].history.items] == ["a"]
+    assert [data.items.ids[item] for item in split.holdout.targets[0]] == ["b"]
+
+
+@pytest.mark.parametrize(("clock", "known"), [(0.0, ["a", "b", "c"]), (0.4, ["a", "b"])])
+def test_lines_of_one_order_do_not_tell_of_each_other(clock: float, known: list[str]) -> None:
+    """Where only days are known, nobody but the log's order says what came first: there it counts."""
+    data = bought(*(("u", item, day + clock) for item, day in [("a", 1), ("b", 1), ("c", 2), ("d", 2)]))
+    split = next_event_split(data, 0.5)
+    assert [data.items.ids[item] for item in split.holdout.targets[0]] == ["d"]
+    assert [data.items.ids[item] for item in split.holdout.queries[0].history.items] == known
+
+
+def test_an_item_that_comes_again_is_not_the_next_one() -> None:
+    data = bought(*(("u", item, day + 0.5) for day, item in enumerate("abcdea")))
+    split = next_event_split(data, 0.6)
+    assert [data.items.ids[item] for item in split.holdout.targets[0]] == ["e"]
 
 
 def test_leave_one_out_holds_out_the_last_and_the_last_but_one() -> None:

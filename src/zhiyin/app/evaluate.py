@@ -15,14 +15,14 @@ from zhiyin.dataset.settings import PreparationSettings
 from zhiyin.evaluation.leaderboard import Leaderboard
 from zhiyin.evaluation.report import ReportParts, profile_of, write_report
 
-PROTOCOLS = ("time", "leave-one-out", "cv")
+PROTOCOLS = ("next", "time", "leave-one-out", "cv")
 CHECKPOINTS = "checkpoints"
 """Folder of trainings that may be interrupted; what a kill left is found there until the report is written."""
 
 
 @dataclass(frozen=True)
 class EvaluateRequest:
-    """protocol: "time", "leave-one-out" or "cv" (ratings). models: none means all that fit the data."""
+    """protocol: "next", "time", "leave-one-out" or "cv" (ratings). models: none means all that fit the data."""
 
     store: str
     report: Path
@@ -54,7 +54,7 @@ def evaluate(request: EvaluateRequest) -> EvaluateReport:
     Broken off and started again with the same words, it trains on from where it was.
     """
     if request.protocol not in PROTOCOLS:
-        raise InputError(f"unknown protocol {request.protocol!r}; choose time, leave-one-out or cv")
+        raise InputError(f"unknown protocol {request.protocol!r}; choose {', '.join(PROTOCOLS)}")
     data = prepare_dataset(request.store, request.preparation, request.report / "vectors")
     board, parts = _ranking(data, request) if request.protocol != "cv" else (_ratings(data, request), ReportParts())
     page = write_report(request.report / "report.html", board, profile_of(data), parts)

@@ -24,6 +24,7 @@ from zhiyin.dataset.splits import (
     last_share_split,
     last_visit_split,
     leave_one_out_split,
+    next_event_split,
     some_items,
     time_split,
     user_holdout_split,
@@ -149,35 +150,39 @@ def rating_models() -> tuple[str, ...]:
 
 
 def validation_split(data: Dataset, protocol: str, seed: int) -> Split:
-    """The division on which settings are chosen; by time, it asks about the events between 80 % and 90 %.
+    """The division on which settings are chosen; by time and by the next event, it asks between 80 % and 90 %.
 
     Raises `InputError` for an unknown protocol.
     """
+    if protocol == "next":
+        return next_event_split(data, VALIDATION_START, TEST_START)
     if protocol == "time":
         return time_split(data, VALIDATION_START, TEST_START)
     if protocol == "leave-one-out":
         return leave_one_out_split(data)
     if protocol == "random":
         return user_holdout_split(data, 0.2, seed)
-    raise InputError(f"unknown validation {protocol!r}; choose time, leave-one-out or random")
+    raise InputError(f"unknown validation {protocol!r}; choose next, time, leave-one-out or random")
 
 
 def weighing_split(data: Dataset, seed: int, protocol: str = "time") -> Split | None:
     """Later events on which parts of a model are weighed, those of new items among them; None of too little data.
 
-    Of `leave-one-out` everybody's last event is asked about, otherwise what came after the time that most events
-    precede. Where few go on after that, the last visits of all who came back are asked about instead, or else the last
-    fifth of each history: what is next in one sitting is not what is next in weeks. Where few answers are new by
-    themselves, a tenth of the items is held out to stand for those to come.
+    Of `leave-one-out` everybody's last event is asked about, of `next` the last one after the time that most events
+    precede, otherwise all after it. Where few go on after that, everybody's last event is asked about instead of the
+    next one; instead of all, the last visits of those who came back, or else the last fifth of each history: what is
+    next in one sitting is not what is next in weeks. Where few answers are new by themselves, a tenth of the items is
+    held out to stand for those to come.
     """
-    by_time = partial(time_split, start=VALIDATION_START)
-    by_share = partial(last_share_split, share=1 - VALIDATION_START)
-    divisions: list[Callable[[Dataset], Split]] = [by_time, last_visit_split, by_share]
-    enough = ASKED
-    if protocol == "leave-one-out":
-        divisions, enough = [leave_one_out_split, by_share], 1
+    by_share = (partial(last_share_split, share=1 - VALIDATION_START), 1)
+    divisions: list[tuple[Callable[[Dataset], Split], int]]
+    divisions = [(partial(time_split, start=VALIDATION_START), ASKED), (last_visit_split, ASKED), by_share]
+    if protocol == "next":
+        divisions = [(partial(next_event_split, start=VALIDATION_START), ASKED), (leave_one_out_split, 1), by_share]
+    elif protocol == "leave-one-out":
+        divisions = [(leave_one_out_split, 1), by_share]
     splits: list[Split] = []
-    for divide in divisions:
+    for divide, enough in divisions:
         with suppress(InputError):
             splits.append(divide(data))
         if splits and len(splits[-1].holdout) >= enough:

@@ -38,7 +38,7 @@ CHECKPOINTS = "checkpoints"
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """model: None chooses among all. validation: "time", "leave-one-out" or "random" (users).
+    """model: None chooses among all. validation: "next", "time", "leave-one-out" or "random".
 
     settings: of the model. minutes: that all of it may take; None, other than on the command line, is without a limit.
     progress: told of each training. announce: told of each model tried.
@@ -50,7 +50,7 @@ class TrainRequest:
     models: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     preparation: PreparationSettings = field(default_factory=PreparationSettings)
-    validation: str = "time"
+    validation: str = "next"
     minutes: float | None = None
     seed: int = 0
     progress: Progress = field(default_factory=Silent)

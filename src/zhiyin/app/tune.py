@@ -27,7 +27,7 @@ WARM_UP = 5
 class TuneRequest:
     """out: folder of the search, which goes on from what is there. minutes: after which this call begins no trial.
 
-    trials: at most, of this call. validation: "time", "leave-one-out" or "random" (users).
+    trials: at most, of this call. validation: "next", "time", "leave-one-out" or "random".
     """
 
     store: str
@@ -36,7 +36,7 @@ class TuneRequest:
     minutes: float = 10.0
     trials: int | None = None
     preparation: PreparationSettings = field(default_factory=PreparationSettings)
-    validation: str = "time"
+    validation: str = "next"
     seed: int = 0
     progress: Progress = field(default_factory=Silent)
     announce: Callable[[str], None] = lambda _: None

@@ -12,7 +12,7 @@ from zhiyin.core.errors import ConfigError
 def evaluate(
     store: Annotated[str, typer.Option(help="where the events are: sqlite:///path.db")],
     report: Annotated[Path, typer.Option(help="folder of the report")],
-    protocol: Annotated[str, typer.Option(help="time, leave-one-out or cv (ratings)")] = "time",
+    protocol: Annotated[str, typer.Option(help="next, time, leave-one-out or cv (ratings)")] = "time",
     models: Annotated[str | None, typer.Option(help="names, separated by commas; all without it")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML with a [preparation] table")] = None,
     seed: int = 0,

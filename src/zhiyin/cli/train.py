@@ -25,7 +25,7 @@ def train(
         float | None, typer.Option(min=0, help="time for all of it; 60 for all models, for one as long as it takes")
     ] = None,
     seed: int = 0,
-    validation: Annotated[str, typer.Option(help="time, leave-one-out or random")] = "time",
+    validation: Annotated[str, typer.Option(help="next, time, leave-one-out or random")] = "next",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Choose on validation data, test the choice, refit it on everything, publish."""

@@ -18,7 +18,7 @@ def tune(
     trials: Annotated[int | None, typer.Option(help="at most so many of them", min=1)] = None,
     config: Annotated[Path | None, typer.Option(help="TOML or JSON with a [preparation] table")] = None,
     seed: int = 0,
-    validation: Annotated[str, typer.Option(help="time, leave-one-out or random")] = "time",
+    validation: Annotated[str, typer.Option(help="next, time, leave-one-out or random")] = "next",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Search the settings of a model on validation data, for `zhiyin train --config`."""

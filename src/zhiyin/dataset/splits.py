@@ -1,4 +1,4 @@
-"""Honest divisions of a data set: by time, leave-one-out, folds of ratings, held-out users and items."""
+"""Honest divisions of a data set: by time, the next event, leave-one-out, folds of ratings, held-out users, items."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from zhiyin.core.arrays import BoolVector, IntVector
 from zhiyin.core.dataset import Dataset, Holdout, Query, Split
 from zhiyin.core.errors import InputError
 from zhiyin.core.events import MISSING_TIME
-from zhiyin.core.histories import Histories, History
+from zhiyin.core.histories import DAY, Histories, History
 
 
 def time_split(data: Dataset, start: float, end: float = 1.0, keep_seen: bool = False) -> Split:
@@ -27,6 +27,30 @@ def time_split(data: Dataset, start: float, end: float = 1.0, keep_seen: bool = 
     if not before.any() or not asked.any():
         raise InputError("the events cannot be divided by time: too few distinct timestamps")
     return _divide(data, "time", before, asked, now=low, keep_seen=keep_seen)
+
+
+def next_event_split(data: Dataset, start: float, end: float = 1.0) -> Split:
+    """Train on the events before the quantile `start` of all event times; ask for each user's next item up to `end`.
+
+    The question is the last item that a user met for the first time in that span, and all that they did before it is
+    known, as it is to a server that hears of every event; so newcomers are asked about, too, once something is known of
+    them. Events of one moment are known together: of those none tells of another, unless times tell no more than the
+    day. Raises `InputError` where most times are unknown, or all alike.
+    """
+    histories, users = data.histories, data.histories.users
+    times = histories.timestamps
+    low, high = _moments(data, start, end)
+    before, asked = times < low, (times >= low) & ((times < high) if end < 1 else True)
+    asked &= (histories.weights > 0) & _first_meetings(histories)
+    last = np.full(len(data.users), -1)
+    last[users[asked]] = np.flatnonzero(asked)
+    has = last >= 0
+    question = np.zeros(len(times), np.bool_)
+    question[last[has]] = True
+    evidence = has[users] & (np.arange(len(times)) < last[users])
+    if (times[times != MISSING_TIME] % DAY).any():
+        evidence &= times < times[last[users]]
+    return _divide(data, "next", before, question, now=low, keep_seen=False, evidence=evidence, moments=times[last])
 
 
 def leave_one_out_split(data: Dataset, which: str = "test", keep_seen: bool = False) -> Split:
@@ -180,6 +204,16 @@ def hold_out_items(split: Split, items: IntVector) -> Split:
     return Split(_without(train, held, train.now, name), replace(holdout, name=name, queries=queries))
 
 
+def _first_meetings(histories: Histories) -> BoolVector:
+    """(events,) whether no earlier one made its item known to its user."""
+    pairs = np.unique(np.stack([histories.users, histories.items]), axis=1, return_inverse=True)[1]
+    seen = np.flatnonzero(np.ones(len(pairs), np.bool_) if histories.seen is None else histories.seen)
+    first = np.full(len(pairs), len(pairs))
+    np.minimum.at(first, pairs[seen], seen)
+    fresh: BoolVector = np.arange(len(pairs)) <= first[pairs]
+    return fresh
+
+
 def _moments(data: Dataset, *quantiles: float) -> tuple[int, ...]:
     """Event times at `quantiles` of those known."""
     times = data.histories.timestamps
@@ -202,7 +236,11 @@ def _divide(
     now: int,
     keep_seen: bool,
     evidence: BoolVector | None = None,
+    moments: IntVector | None = None,
 ) -> Split:
+    """evidence: (events,) what queries know; None is all that trains. moments: (users,) when each is asked, if not at
+    `now`.
+    """
     train = _without(data, ~before, now, name)
     known = train.histories if evidence is None else data.histories.keep(evidence)
     answers = data.histories.keep(asked & (data.histories.weights > 0))
@@ -215,7 +253,8 @@ def _divide(
         if not len(first):
             continue
         users.append(user)
-        queries.append(_query(train, known.of(user), user))
+        query = _query(train, known.of(user), user)
+        queries.append(query if moments is None else replace(query, now=int(moments[user])))
         targets.append(answer.items[first])
         ratings.append(answer.ratings[first])
         seen.append(hidden)
