@@ -22,7 +22,7 @@ from zhiyin.dataset.splits import cold_items, hold_out_items, last_share_split, 
 from zhiyin.models.blend import Blend
 from zhiyin.models.standing import FORMS, standings
 from zhiyin.models.weighing import Asked, new_share, weighed
-from zhiyin.testing.model_conformance import CHECKS, Case, check_finds_the_pattern
+from zhiyin.testing.model_conformance import CHECKS, PERSONAL_CHECKS, Case
 from zhiyin.testing.synthetic import planted_groups
 
 SMALL = {"attentive": {"dim": 8, "epochs": 8, "length": 12, "learning_rate": 0.01}, "content": {}}
@@ -38,7 +38,7 @@ def fitted() -> Case:
     return Case.of(blend, planted_groups(), RUN)
 
 
-@pytest.mark.parametrize("check", [*CHECKS, check_finds_the_pattern], ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*CHECKS, *PERSONAL_CHECKS], ids=lambda check: check.__name__)
 def test_conforms(check: Any) -> None:
     check(fitted())
 

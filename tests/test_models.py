@@ -26,7 +26,7 @@ from zhiyin.models.linear import Linear
 from zhiyin.models.neighbours import ItemNeighbours, UserNeighbours
 from zhiyin.models.popularity import Popularity
 from zhiyin.models.sparse_weights import between, from_arrays
-from zhiyin.testing.model_conformance import CHECKS, Case, check_finds_the_pattern, registered
+from zhiyin.testing.model_conformance import CHECKS, PERSONAL_CHECKS, Case, check_finds_the_pattern, registered
 from zhiyin.testing.synthetic import DAY, START, dataset_of, planted_groups
 
 PERSONAL = ("ease", "linear", "item-neighbours", "user-neighbours", "content", "als", "biased-mf", "features")
@@ -59,8 +59,9 @@ def test_model_conforms(name: str, check: Callable[[Case], None]) -> None:
 
 
 @pytest.mark.parametrize("name", PERSONAL)
-def test_model_finds_the_pattern(name: str) -> None:
-    check_finds_the_pattern(case_of(name))
+@pytest.mark.parametrize("check", PERSONAL_CHECKS, ids=lambda check: check.__name__)
+def test_model_knows_one_user_from_another(name: str, check: Callable[[Case], None]) -> None:
+    check(case_of(name))
 
 
 @pytest.mark.parametrize("name", MODELS)

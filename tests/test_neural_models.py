@@ -12,7 +12,13 @@ from zhiyin.core.dataset import Query
 from zhiyin.core.errors import ArtifactError, ConfigError
 from zhiyin.core.histories import History
 from zhiyin.core.models import InductiveModel, Run, VectorModel
-from zhiyin.testing.model_conformance import CHECKS, Case, check_finds_the_pattern, registered
+from zhiyin.testing.model_conformance import (
+    CHECKS,
+    PERSONAL_CHECKS,
+    Case,
+    check_finds_the_pattern,
+    registered,
+)
 from zhiyin.testing.synthetic import Planted, planted_groups
 from zhiyin.training.loop import PlainTrainer
 from zhiyin.training.statistics import PlainStatistics
@@ -33,7 +39,7 @@ def case_of(name: str) -> Case:
 
 
 @pytest.mark.parametrize("name", SMALL)
-@pytest.mark.parametrize("check", [*CHECKS, check_finds_the_pattern], ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*CHECKS, *PERSONAL_CHECKS], ids=lambda check: check.__name__)
 def test_model_conforms(name: str, check: Callable[[Case], None]) -> None:
     check(case_of(name))
 
@@ -66,7 +72,7 @@ def test_conforms_when_it_reads_content(name: str) -> None:
     kind = registered(name)
     config = kind.Config(**SMALL[name], encoders=("planted",))
     case = Case.of(lambda: kind(config), planted_groups(), Run(PlainTrainer(), PlainStatistics(), seed=3))
-    for check in (*CHECKS, check_finds_the_pattern):
+    for check in (*CHECKS, *PERSONAL_CHECKS):
         check(case)
 
 

@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zhiyin.app.api import Recommender, evaluate, ingest, load, recommend, train, tune
+    from zhiyin.app.api import Recommender, evaluate, ingest, load, recommend, train, tune, update
 
 __version__ = "0.1.0"
-__all__ = ["Recommender", "__version__", "evaluate", "ingest", "load", "recommend", "train", "tune"]
+__all__ = ["Recommender", "__version__", "evaluate", "ingest", "load", "recommend", "train", "tune", "update"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The Python API: `zhiyin.ingest`, `zhiyin.tune`, `zhiyin.train`, `zhiyin.evaluate`, and to ask what was trained."""
+"""The Python API: `zhiyin.ingest`, `tune`, `train`, `update`, `evaluate`, and to ask what was trained."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ from zhiyin.app.train import TrainReport, TrainRequest
 from zhiyin.app.train import train as _train
 from zhiyin.app.tune import TuneReport, TuneRequest
 from zhiyin.app.tune import tune as _tune
+from zhiyin.app.update import UpdateReport, UpdateRequest
+from zhiyin.app.update import update as _update
 from zhiyin.core.results import Recommendations
 
 
@@ -27,6 +29,11 @@ def ingest(*events: str | Path, store: str, **options: Any) -> IngestReport:
 def train(*, store: str, out: str | Path, **options: Any) -> TrainReport:
     """Trains on `store` and publishes under `out`; `options` are the fields of `TrainRequest`."""
     return _train(TrainRequest(store=store, out=Path(out), **options))
+
+
+def update(*, store: str, out: str | Path, **options: Any) -> UpdateReport:
+    """Folds what came in since into the system under `out`; `options` are the fields of `UpdateRequest`."""
+    return _update(UpdateRequest(store=store, out=Path(out), **options))
 
 
 def tune(*, store: str, model: str, out: str | Path, **options: Any) -> TuneReport:

@@ -97,13 +97,17 @@ class ComparisonRequest:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """trials: best first by validation. chosen: what to publish. board: of the test, or of validation without one."""
+    """trials: best first by validation. chosen: what to publish. board: of the test, or of validation without one.
+
+    protocol: of the divisions; empty where there were none.
+    """
 
     trials: tuple[Trial, ...]
     chosen: Trial
     board: Leaderboard
     parts: ReportParts
     tested: bool
+    protocol: str = ""
 
 
 def divisions(data: Dataset, protocol: str, seed: int) -> Divisions:
@@ -170,7 +174,8 @@ def compare(data: Dataset, parts: Divisions, request: ComparisonRequest) -> Comp
     baseline = BASELINE if any(trial.model == BASELINE for trial in trials) else None
     if parts.test is None:
         board = _validation_board(ranked, chosen, baseline, parts.words)
-        return Comparison(tuple(ranked), chosen, board, ReportParts(curves=_curves(ranked), notes=notes), False)
+        told = ReportParts(curves=_curves(ranked), notes=notes)
+        return Comparison(tuple(ranked), chosen, board, told, False, parts.protocol)
     bench = _Bench(data, parts.test, request)
     bench.test(trials, mixture)
     board = Leaderboard.build(
@@ -181,7 +186,7 @@ def compare(data: Dataset, parts: Divisions, request: ComparisonRequest) -> Comp
         chosen=chosen.model,
         seed=request.seed,
     )
-    return Comparison(tuple(ranked), chosen, board, bench.parts(board, ranked, notes), True)
+    return Comparison(tuple(ranked), chosen, board, bench.parts(board, ranked, notes), True, parts.protocol)
 
 
 def without_comparison(model: str, settings: Mapping[str, Any], notes: Sequence[str]) -> Comparison:

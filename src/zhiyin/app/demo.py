@@ -11,7 +11,8 @@ from zhiyin.app.ingest import IngestReport, IngestRequest, ingest
 from zhiyin.app.loading import VECTORS
 from zhiyin.app.movielens import fetch_movielens
 from zhiyin.app.prepare import prepare_dataset
-from zhiyin.app.train import BOARD, REPORT, TrainReport, TrainRequest, train
+from zhiyin.app.publishing import BOARD, REPORT
+from zhiyin.app.train import TrainReport, TrainRequest, train
 from zhiyin.artifacts.folder import current, read_manifest
 from zhiyin.core.errors import ArtifactError, InputError
 from zhiyin.core.models import Progress

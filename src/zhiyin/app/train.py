@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import zhiyin
 from zhiyin.app.comparison import (
     BASELINE,
     Comparison,
@@ -17,11 +16,11 @@ from zhiyin.app.comparison import (
     refit,
     without_comparison,
 )
-from zhiyin.app.loading import CATALOG, PROFILE, USER_COLUMNS, VECTORS, catalog_to_json, columns_to_json
+from zhiyin.app.loading import PROFILE, VECTORS
 from zhiyin.app.prepare import prepare_dataset
+from zhiyin.app.publishing import BOARD, REPORT, publish_fitted
 from zhiyin.app.registry import make_model
 from zhiyin.app.selection import Trial
-from zhiyin.artifacts.folder import publish
 from zhiyin.core.dataset import Dataset, Removal
 from zhiyin.core.errors import ConfigError
 from zhiyin.core.models import Model, Progress, Silent
@@ -31,7 +30,6 @@ from zhiyin.evaluation.leaderboard import Leaderboard
 from zhiyin.evaluation.report import profile_of, render_report
 
 FALLBACK = BASELINE
-REPORT, BOARD = "report.html", "leaderboard.json"
 CHECKPOINTS = "checkpoints"
 """Folder of trainings that may be interrupted; what a kill left is found there until the system is published."""
 
@@ -139,32 +137,14 @@ def _compared(data: Dataset, request: TrainRequest, comparing: ComparisonRequest
 
 
 def _publish(request: TrainRequest, data: Dataset, comparison: Comparison, models: Mapping[str, Model]) -> Manifest:
-    components = {
-        name: {"model": model.name, "config": model.config.model_dump(mode="json")} for name, model in models.items()
-    }
-    description = {
-        "code_version": zhiyin.__version__,
+    page = render_report(comparison.board, profile_of(data), comparison.parts, title="Training")
+    documents = {REPORT: page.encode(), BOARD: comparison.board.to_json().encode()}
+    told = {
         "settings": request.preparation.model_dump(mode="json"),
-        "data": {
-            "fingerprint": data.fingerprint,
-            "users": len(data.users),
-            "items": len(data.items),
-            "events": len(data.histories.items),
-            "rating_scale": data.rating_scale,
-            "removals": [asdict(removal) for removal in data.removals],
-        },
-        "split": {"protocol": request.validation, "seed": request.seed, "words": comparison.board.protocol},
+        "split": {"protocol": comparison.protocol, "seed": request.seed, "words": comparison.board.protocol},
         "metrics": _metrics(comparison),
     }
-    parameters = {name: model.parameters() for name, model in models.items()}
-    page = render_report(comparison.board, profile_of(data), comparison.parts, title="Training")
-    documents = {
-        CATALOG: catalog_to_json(data.catalog),
-        USER_COLUMNS: columns_to_json(data.user_features.columns),
-        REPORT: page.encode(),
-        BOARD: comparison.board.to_json().encode(),
-    }
-    return publish(request.out, components, parameters, documents, description)
+    return publish_fitted(request.out, data, models, documents, told)
 
 
 def _metrics(comparison: Comparison) -> dict[str, Any]:

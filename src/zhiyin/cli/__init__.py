@@ -16,10 +16,11 @@ from zhiyin.cli.recommend import recommend
 from zhiyin.cli.serve import serve
 from zhiyin.cli.train import train
 from zhiyin.cli.tune import tune
+from zhiyin.cli.update import update
 from zhiyin.core.errors import ZhiyinError
 
 application = typer.Typer(no_args_is_help=True, add_completion=False, help="Recommendations from a table of events.")
-for command in (ingest, enrich, finetune, tune, train, evaluate, recommend, find, serve, demo, doctor):
+for command in (ingest, enrich, finetune, tune, train, update, evaluate, recommend, find, serve, demo, doctor):
     application.command()(command)
 
 

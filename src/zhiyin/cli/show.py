@@ -44,7 +44,7 @@ def leaderboard(board: Leaderboard, console: Console) -> None:
     ):
         table.add_column(name, justify="right")
     for row in board.rows:
-        cells = [_interval(row.metrics[name]) for name in metrics]
+        cells = [interval(row.metrics[name]) for name in metrics]
         if tested:
             cells += ["" if row.test is None else _p(row.test.p), _mean(row.validation)]
         if controlled:
@@ -65,8 +65,13 @@ def cleaned(removals: Sequence[Removal]) -> None:
 def choice(board: Leaderboard, console: Console) -> None:
     """Which model is marked in the leaderboard, and why."""
     figure = board.main.validation
-    reason = f"chosen by validation {board.metric} {_interval(figure)}" if figure and figure.n else "nothing to compare"
+    reason = f"chosen by validation {board.metric} {interval(figure)}" if figure and figure.n else "nothing to compare"
     console.print(f"* {board.main.model}: {reason}", soft_wrap=True)
+
+
+def interval(value: Interval) -> str:
+    """A mean with its bounds, or a dash."""
+    return f"{value.mean:.3f} [{value.low:.3f}–{value.high:.3f}]" if value.n else "–"
 
 
 class Bars:
@@ -141,11 +146,7 @@ def _control(row: LeaderboardRow) -> list[str]:
     lists = "" if row.different is None else f"{row.different.lists}/{row.different.users}"
     if row.control is None:
         return ["", "", lists]
-    return [_interval(row.control.others), _p(row.control.test.p), lists]
-
-
-def _interval(value: Interval) -> str:
-    return f"{value.mean:.3f} [{value.low:.3f}–{value.high:.3f}]" if value.n else "–"
+    return [interval(row.control.others), _p(row.control.test.p), lists]
 
 
 def _mean(value: Interval | None) -> str:

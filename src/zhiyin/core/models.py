@@ -158,14 +158,28 @@ class Statistics(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Before:
+    """A model as it was fitted before more came in, by the same settings. Where nothing is taken over, a fit is anew.
+
+    places: (n_items,) of the data's items among the items of `model`, or `UNKNOWN`. share: of the data's events, which
+    came since.
+    """
+
+    model: "Model"
+    places: IntVector
+    share: float
+
+
 @dataclass(frozen=True)
 class Run:
     """What surrounds a fit without being a setting of the model.
 
     validate: the figure of a candidate model on validation data, higher is better. hold_out: divides later events off a
     data set, for what is fitted on answers that the rest of the model has not seen; None where it cannot. checkpoints:
-    a folder in which an interrupted fit finds its place again. until: the `time.monotonic()` at which a training is to
-    be over: it begins no epoch but the first that would not be; None where it has all the time.
+    a folder in which an interrupted fit finds its place again. before: from where a training goes on, for so many of
+    its epochs as what came since is of all; None begins at random. until: the `time.monotonic()` at which a training is
+    to be over: it begins no epoch but the first that would not be; None where it has all the time.
     """
 
     trainer: Trainer
@@ -176,6 +190,7 @@ class Run:
     validate: Callable[["Model"], float] | None = None
     hold_out: Callable[[Dataset], Split | None] = lambda _: None
     checkpoints: Path | None = None
+    before: Before | None = None
     until: float | None = None
 
 

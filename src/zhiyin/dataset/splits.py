@@ -37,20 +37,13 @@ def next_event_split(data: Dataset, start: float, end: float = 1.0) -> Split:
     them. Events of one moment are known together: of those none tells of another, unless times tell no more than the
     day. Raises `InputError` where most times are unknown, or all alike.
     """
-    histories, users = data.histories, data.histories.users
-    times = histories.timestamps
     low, high = _moments(data, start, end)
-    before, asked = times < low, (times >= low) & ((times < high) if end < 1 else True)
-    asked &= (histories.weights > 0) & _first_meetings(histories)
-    last = np.full(len(data.users), -1)
-    last[users[asked]] = np.flatnonzero(asked)
-    has = last >= 0
-    question = np.zeros(len(times), np.bool_)
-    question[last[has]] = True
-    evidence = has[users] & (np.arange(len(times)) < last[users])
-    if (times[times != MISSING_TIME] % DAY).any():
-        evidence &= times < times[last[users]]
-    return _divide(data, "next", before, question, now=low, keep_seen=False, evidence=evidence, moments=times[last])
+    return _next_events(data, low, high if end < 1 else None)
+
+
+def next_events_since(data: Dataset, moment: int) -> Split:
+    """`next_event_split` at epoch ms: the events before `moment` train, and what came from then on is asked about."""
+    return _next_events(data, moment, None)
 
 
 def leave_one_out_split(data: Dataset, which: str = "test", keep_seen: bool = False) -> Split:
@@ -202,6 +195,22 @@ def hold_out_items(split: Split, items: IntVector) -> Split:
     )
     name = f"{holdout.name}, {len(items)} items held out"
     return Split(_without(train, held, train.now, name), replace(holdout, name=name, queries=queries))
+
+
+def _next_events(data: Dataset, low: int, high: int | None) -> Split:
+    histories, users = data.histories, data.histories.users
+    times = histories.timestamps
+    before, asked = times < low, (times >= low) & ((times < high) if high is not None else True)
+    asked &= (histories.weights > 0) & _first_meetings(histories)
+    last = np.full(len(data.users), -1)
+    last[users[asked]] = np.flatnonzero(asked)
+    has = last >= 0
+    question = np.zeros(len(times), np.bool_)
+    question[last[has]] = True
+    evidence = has[users] & (np.arange(len(times)) < last[users])
+    if (times[times != MISSING_TIME] % DAY).any():
+        evidence &= times < times[last[users]]
+    return _divide(data, "next", before, question, now=low, keep_seen=False, evidence=evidence, moments=times[last])
 
 
 def _first_meetings(histories: Histories) -> BoolVector:

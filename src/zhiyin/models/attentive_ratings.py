@@ -42,6 +42,8 @@ class AttentiveRatingsConfig(NeuralConfig):
 class Network(ItemNetwork):
     """Row n of the tables pads. What is no rating has a `known` of 0."""
 
+    by_item: ClassVar[frozenset[str]] = ItemNetwork.by_item | {"targets.weight", "keys.weight"}
+
     def __init__(self, config: AttentiveRatingsConfig, n_items: int) -> None:
         super().__init__(n_items)
         self.targets = nn.Embedding(n_items + 1, config.dim)

@@ -251,7 +251,12 @@ def _asked(models: Sequence[Model], held: Split, seed: int) -> Asked:
 
 
 def _within(run: Run, name: str) -> Run:
-    return replace(run, checkpoints=run.checkpoints / name.replace(":", "-") if run.checkpoints is not None else None)
+    before = run.before
+    if before is not None:
+        parts = before.model.parts if isinstance(before.model, Blend) else {}
+        before = replace(before, model=parts[name]) if name in parts else None
+    checkpoints = run.checkpoints / name.replace(":", "-") if run.checkpoints is not None else None
+    return replace(run, checkpoints=checkpoints, before=before)
 
 
 def _met(data: Dataset) -> BoolVector:

@@ -86,6 +86,11 @@ class ContentReading(nn.Module):
         with torch.no_grad():
             self.mean.copy_(torch.from_numpy(found.mean))
             self.axes.copy_(torch.from_numpy(found.axes))
+        self.take(vectors)
+
+    def take(self, vectors: Sequence[FloatMatrix]) -> None:
+        """Takes the items over in the directions that were found before."""
+        with torch.no_grad():
             self.narrowed.copy_(self.of(vectors))
 
     def of(self, vectors: Sequence[FloatMatrix]) -> Tensor:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence, Set
 from copy import deepcopy
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,18 @@ from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.errors import ArtifactError
 from zhiyin.core.histories import Histories
-from zhiyin.core.models import Candidates, FitReport, Objective, Outputs, Parameters, Run, Schedule, TrainingTask
+from zhiyin.core.models import (
+    Before,
+    Candidates,
+    FitReport,
+    Objective,
+    Outputs,
+    Parameters,
+    Run,
+    Schedule,
+    TrainingTask,
+)
+from zhiyin.core.vocabulary import UNKNOWN
 from zhiyin.models.stored import ModelConfig
 
 
@@ -37,6 +48,9 @@ class NeuralConfig(ModelConfig):
 
 class ItemNetwork(nn.Module):
     """A network over the rows of `n_items` items."""
+
+    by_item: ClassVar[frozenset[str]] = frozenset({"item_bias"})
+    """Parameters with a row for each item; what rows come behind those are of no item."""
 
     def __init__(self, n_items: int) -> None:
         super().__init__()
@@ -76,6 +90,8 @@ class NeuralModel(ABC, Generic[N]):
     def fit(self, data: Dataset, run: Run) -> FitReport:
         torch.manual_seed(run.seed)
         self._trained = self.build(data)
+        if run.before is not None:
+            _take_over(self._trained, run.before)
         report = run.trainer.run(self.task(self._trained, data, run), run)
         self.settle()
         return report
@@ -108,6 +124,21 @@ class NeuralModel(ABC, Generic[N]):
         return self._frozen
 
 
+def _take_over(network: ItemNetwork, before: Before) -> None:
+    """Parameters of the model before; rows of items that it did not know stay as they were drawn."""
+    earlier = cast(NeuralModel[ItemNetwork], before.model).network
+    known = torch.from_numpy(before.places != UNKNOWN)
+    places = torch.from_numpy(before.places)[known]
+    told = earlier.state_dict()
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if name in network.by_item:
+                value[: network.n_items][known] = told[name][places].to(value.dtype)
+                value[network.n_items :] = told[name][earlier.n_items :].to(value.dtype)
+            else:
+                value.copy_(told[name])
+
+
 class NeuralTask(ABC, Generic[N]):
     """Histories in batches of users; `least` events make a user worth learning from."""
 
@@ -121,8 +152,9 @@ class NeuralTask(ABC, Generic[N]):
         self.module = network
         self.settings: Mapping[str, Any] = {"data": data.fingerprint, **config.model_dump()}
         self.histories, self.config, self.device = histories, config, run.device
+        share = 1.0 if run.before is None else run.before.share
         self.schedule = Schedule(
-            epochs=config.epochs,
+            epochs=max(1, round(share * config.epochs)),
             batch_users=config.batch_users,
             learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,

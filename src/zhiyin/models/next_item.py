@@ -227,7 +227,11 @@ class NextItemTask(NeuralTask[L]):
         if network.content is not None:
             seen = np.bincount(histories.items, minlength=network.n_items) > 0
             network.known.copy_(torch.from_numpy(seen))
-            network.content.narrow(vectors_of(data.content, model.config.encoders, model.name))
+            vectors = vectors_of(data.content, model.config.encoders, model.name)
+            if run.before is None:
+                network.content.narrow(vectors)
+            else:
+                network.content.take(vectors)
 
     def sampled(self, few: Few[L], states: Tensor, answers: Tensor, moments: Tensor, negatives: Tensor) -> Tensor:
         """(p, 1 + k) scores of `answers` (p,) and of `negatives` (k,); a negative that is the answer counts nothing."""

@@ -39,8 +39,7 @@ class NextItemNetwork(ItemNetwork, ABC):
     training and running otherwise, so that what everybody shares is left to the popularity.
     """
 
-    by_item: ClassVar[frozenset[str]] = frozenset({"item_bias", "moment", "known", "content.narrowed"})
-    """Parameters with a row for each item; what rows come behind those are of no item."""
+    by_item: ClassVar[frozenset[str]] = ItemNetwork.by_item | {"moment", "known", "content.narrowed"}
 
     looked_up: ClassVar[frozenset[str]] = frozenset()
     """Those of them that reading a history needs beside the evidence."""

@@ -1,7 +1,7 @@
 """What every model must do, as checks to run over each registered implementation."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 
 import numpy as np
@@ -13,6 +13,7 @@ from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.histories import History
 from zhiyin.core.models import (
     AdditiveModel,
+    Before,
     Choice,
     ExplorableModel,
     InductiveModel,
@@ -22,7 +23,7 @@ from zhiyin.core.models import (
     TunableModel,
 )
 from zhiyin.core.vocabulary import UNKNOWN
-from zhiyin.testing.synthetic import Planted
+from zhiyin.testing.synthetic import Planted, reordered
 
 TOLERANCE = 1e-9
 
@@ -150,6 +151,16 @@ def check_finds_the_pattern(case: Case) -> None:
     assert np.mean(wins) >= 0.95
 
 
+def check_goes_on_from_before(case: Case) -> None:
+    """A fit that goes on for an epoch from an earlier one, whose items stood in another order and lacked one, knows the
+    pattern as that did.
+    """
+    order = np.random.default_rng(0).permutation(len(case.planted.data.items))
+    other = reordered(case.planted, order)
+    before = Before(case.model, np.where(order == 0, UNKNOWN, order), share=0.0)
+    check_finds_the_pattern(Case.of(case.make, other, replace(case.run, before=before)))
+
+
 def check_goes_on_with_new_items(case: Case) -> None:
     """Known items keep their scores beside new ones, which may stand in histories; without new ones nothing changes.
 
@@ -198,7 +209,10 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     check_ratings_keep_to_scale,
     check_goes_on_with_new_items,
 )
-"""Checks of every model; `check_finds_the_pattern` is for those that know one user from another."""
+"""Checks of every model."""
+
+PERSONAL_CHECKS: tuple[Callable[[Case], None], ...] = (check_finds_the_pattern, check_goes_on_from_before)
+"""Checks of those that know one user from another."""
 
 
 def _odd_queries(case: Case) -> list[Query]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -109,3 +109,28 @@ def planted_groups(n_users: int = 80, per_group: int = 8, n_groups: int = 4, see
         rating_scale=(1.0, 5.0),
     )
     return Planted(data, groups, tuple(queries), tuple(liked), tuple(others))
+
+
+def reordered(planted: Planted, order: IntVector) -> Planted:
+    """The same with item `order[row]` in each row."""
+    data, place = planted.data, np.argsort(order)
+    items = data.items.ids[order]
+
+    def moved(query: Query) -> Query:
+        return replace(query, history=replace(query.history, items=place[query.history.items]))
+
+    return Planted(
+        replace(
+            data,
+            items=Vocabulary(items),
+            histories=replace(data.histories, items=place[data.histories.items]),
+            catalog=data.catalog.take(order),
+            item_features=replace(data.item_features, matrix=data.item_features.matrix[order]),
+            content={name: vectors[order] for name, vectors in data.content.items()},
+            fingerprint=hashlib.sha256("/".join((data.fingerprint, *items)).encode()).hexdigest(),
+        ),
+        planted.groups[order],
+        tuple(map(moved, planted.queries)),
+        tuple(place[rows] for rows in planted.liked),
+        tuple(place[rows] for rows in planted.others),
+    )
