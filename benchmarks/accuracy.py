@@ -9,9 +9,10 @@ which the published figures are of, everybody's last event but one chooses the s
 the events between 80 % and 90 % choose and those that come later test. The model that is tested is trained on all
 before it, at the settings that the first seed chose. What happened on one day stands in the order in which the data is
 published; --shuffled puts it in a random one, since that order tells the answer. Of text the catalogue's titles are
-read, through --encoders by models that read those. The last row is a blend of all the models, as `zhiyin train` makes
-it: weighed on what chose the settings. Figures are means over the seeds, with their standard deviation; seconds are of
-one fit, of an interrupted one since it went on. --settings holds settings by model, which then tries no others.
+read, through --encoders by models that read those. The last rows are a blend of all the models and a ranker over it,
+as `zhiyin train` makes them: weighed and taught on what chose the settings. Figures are means over the seeds, with
+their standard deviation; seconds are of one fit, of an interrupted one since it went on. --settings holds settings by
+model, which then tries no others.
 --results keeps figures and fitted models: what is there is not made again, so other settings take another folder; an
 interrupted training goes on. Published figures are in published.json beside this file.
 --against names the model whose NDCG@10 is taken off that of each other, user by user, in the mean over the seeds: the
@@ -35,7 +36,7 @@ from preparing import prepared
 from safetensors.numpy import load_file, save_file
 
 from zhiyin.app.comparison import Divisions, divisions
-from zhiyin.app.contenders import MIXTURE
+from zhiyin.app.contenders import MIXTURES
 from zhiyin.app.mixing import joined, mixed
 from zhiyin.app.registry import make_model, reads_encoders
 from zhiyin.app.selection import Selection, Trial, best_fit
@@ -224,15 +225,15 @@ def main() -> int:
             bars.begin(f"{name}, choosing settings")
             trials[name], fitted[name] = bench.chosen(name, selections[0])
         if len(trials) > 1:
-            bars.begin(f"{MIXTURE}, weighing")
-            trials[MIXTURE] = mixed(trials, fitted, parts.validation, seeds[0])
+            bars.begin(f"{' and '.join(MIXTURES)}, learning")
+            trials |= mixed(trials, fitted, parts.validation, seeds[0])
         fitted.clear()
         found: dict[str, list[Tested]] = {name: [] for name in trials}
         for selection in selections:
             models: dict[str, Model] = {}
             for name, trial in trials.items():
                 bars.begin(f"{name}, test with seed {selection.seed}")
-                if name == MIXTURE:
+                if name in MIXTURES:
                     seconds = sum(found[part][-1].seconds for part in trial.config["parts"])
                     found[name].append(Tested(seconds, bench.figures(joined(trial, models, parts.test.train))))
                 else:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from zhiyin.app.budget import LATER, Budget
 from zhiyin.app.comparison import ComparisonRequest, Divisions, compare, divisions, possible_divisions, refit
-from zhiyin.app.contenders import contenders
+from zhiyin.app.contenders import MIXTURES, contenders
 from zhiyin.app.evaluate import EvaluateRequest, evaluate
 from zhiyin.app.ingest import IngestRequest, ingest
 from zhiyin.app.loading import load_system
@@ -94,21 +94,24 @@ def few(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     monkeypatch.setattr("zhiyin.app.contenders.candidates", lambda _: names)
 
 
-def test_without_a_model_a_blend_of_all_competes_and_is_what_its_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", MIXTURES)
+def test_without_a_model_mixtures_of_all_compete_and_are_what_their_trials_say(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     few(monkeypatch, "popularity", "ease", "item-neighbours")
     data = timed()
     parts = divisions(data, "leave-one-out", 0)
     outcome = compare(data, parts, ComparisonRequest())
-    assert {row.model for row in outcome.board.rows} == {"popularity", "ease", "item-neighbours", "blend"}
+    assert {row.model for row in outcome.board.rows} == {"popularity", "ease", "item-neighbours", *MIXTURES}
     trials = {trial.model: trial for trial in outcome.trials}
-    mixture = trials["blend"]
+    mixture = trials[name]
     assert set(mixture.config["parts"]) == set(mixture.config["weights"]) <= set(trials)
     for label, settings in mixture.config["parts"].items():
         assert settings == trials[label].config
     assert parts.test is not None
     anew = refit(mixture, parts.test.train, ComparisonRequest(), "again")
     rows = {row.model: row for row in outcome.board.rows}
-    assert evaluated(anew, parts.test).means()["ndcg@10"] == pytest.approx(rows["blend"].metrics["ndcg@10"].mean)
+    assert evaluated(anew, parts.test).means()["ndcg@10"] == pytest.approx(rows[name].metrics["ndcg@10"].mean)
 
 
 @pytest.mark.parametrize("n_users", [1, 2])
@@ -118,7 +121,7 @@ def test_where_hardly_anybody_is_asked_models_compete_all_the_same(
     few(monkeypatch, "popularity", "item-neighbours")
     data = dataset_of([history_of([0, 1, 2, 3], [row, row + 3, row + 5, row + 9]) for row in range(n_users)], 5)
     outcome = compare(data, divisions(data, "leave-one-out", 0), ComparisonRequest())
-    assert ("blend" in {trial.model for trial in outcome.trials}) == (n_users > 1)
+    assert set(MIXTURES).issubset({trial.model for trial in outcome.trials}) == (n_users > 1)
 
 
 def test_gradient_models_compete_reading_content_and_without_it() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from zhiyin.app.budget import LATER, TRAINED_LATER, Budget
-from zhiyin.app.contenders import MIXTURE, Contender, contenders
+from zhiyin.app.contenders import MIXTURES, Contender, contenders
 from zhiyin.app.mixing import joined, mixed
 from zhiyin.app.registry import make_model, stoppable
 from zhiyin.app.selection import (
@@ -28,7 +28,7 @@ from zhiyin.core.arrays import TextVector
 from zhiyin.core.catalog import Users
 from zhiyin.core.dataset import Dataset, Split
 from zhiyin.core.errors import InputError
-from zhiyin.core.models import Model, Progress, Silent
+from zhiyin.core.models import Model, Progress, Silent, TaughtModel
 from zhiyin.core.vocabulary import UNKNOWN
 from zhiyin.dataset.splits import leave_one_out_split, next_event_split, time_split, user_holdout_split
 from zhiyin.evaluation.beyond import evaluate_beyond, exposure, item_popularity
@@ -168,7 +168,7 @@ def compare(data: Dataset, parts: Divisions, request: ComparisonRequest) -> Comp
     Where no models are asked for, all that fit the data are tried, in the time there is, and a blend of them besides. A
     model that raises `InputError` is left out and noted, unless it was asked for by name.
     """
-    trials, mixture, notes = _chosen(data, parts, request)
+    trials, notes = _chosen(data, parts, request)
     ranked = sorted(trials, key=lambda trial: -trial.validation)
     chosen = next((trial for trial in ranked if trial.model == request.only), ranked[0])
     baseline = BASELINE if any(trial.model == BASELINE for trial in trials) else None
@@ -177,7 +177,7 @@ def compare(data: Dataset, parts: Divisions, request: ComparisonRequest) -> Comp
         told = ReportParts(curves=_curves(ranked), notes=notes)
         return Comparison(tuple(ranked), chosen, board, told, False, parts.protocol)
     bench = _Bench(data, parts.test, request)
-    bench.test(trials, mixture)
+    bench.test(trials, made=not request.models)
     board = Leaderboard.build(
         bench.entries,
         protocol=parts.words,
@@ -201,6 +201,8 @@ def without_comparison(model: str, settings: Mapping[str, Any], notes: Sequence[
 def refit(trial: Trial, data: Dataset, request: ComparisonRequest, purpose: str) -> Model:
     """The trial's model fitted on `data`; `purpose` tells its checkpoints from those of other fits."""
     model = make_model(trial.model, trial.config)
+    if isinstance(model, TaughtModel):
+        model.take(trial.learned)
     name = trial.model.replace(":", "-")
     folder = request.checkpoints / f"{name}-{purpose}" if request.checkpoints is not None else None
     model.fit(data, replace(request.selection(trial.model).run(), checkpoints=folder))
@@ -225,17 +227,19 @@ class _Bench:
         self._results: dict[str, RankingResult] = {}
         self.entries: list[Entry] = []
 
-    def test(self, trials: Sequence[Trial], mixture: Trial | None) -> None:
-        """The `mixture`, which comes last, is made of others as they are fitted for their own tests."""
+    def test(self, trials: Sequence[Trial], *, made: bool) -> None:
+        """Where mixtures are `made` of others, these come first, and are fitted once."""
+        mixtures = {trial.model: trial for trial in trials if made and trial.model in MIXTURES}
+        needed = {name for trial in mixtures.values() for name in trial.config["parts"]}
         parts: dict[str, Model] = {}
         for trial in trials:
             began = time.perf_counter()
-            if trial is mixture:
+            if trial.model in mixtures:
                 self._test(trial, joined(trial, parts, self._split.train), began)
                 continue
             self._request.announce(f"{trial.model}, refitting for the test")
             model = refit(trial, self._split.train, self._request, "test")
-            if mixture is not None and trial.model in mixture.config["parts"]:
+            if trial.model in needed:
                 parts[trial.model] = model
             self._test(trial, model, began)
 
@@ -301,8 +305,8 @@ class _Bench:
         return attributes
 
 
-def _chosen(data: Dataset, parts: Divisions, request: ComparisonRequest) -> tuple[list[Trial], Trial | None, list[str]]:
-    """Trials in the order in which they were made, the mixture, which is the last of them where there is one, notes."""
+def _chosen(data: Dataset, parts: Divisions, request: ComparisonRequest) -> tuple[list[Trial], list[str]]:
+    """Trials in the order in which they were made, mixtures last, and notes."""
     entered = contenders(data) if not request.models else [Contender(name) for name in request.models]
     budget, notes = Budget(request.minutes), list(parts.notes)
     trials: dict[str, Trial] = {}
@@ -332,11 +336,10 @@ def _chosen(data: Dataset, parts: Divisions, request: ComparisonRequest) -> tupl
             fitted[label] = model
     if not trials:
         raise InputError(f"no model takes this data. {' '.join(notes)}")
-    if len(fitted) < 2 or len(parts.validation.holdout) < 2:
-        return list(trials.values()), None, notes
-    request.announce(f"{MIXTURE}, weighing")
-    mixture = mixed(trials, fitted, parts.validation, request.seed)
-    return [*trials.values(), mixture], mixture, notes
+    if len(fitted) >= 2 and len(parts.validation.holdout) >= 2:
+        request.announce(f"{' and '.join(MIXTURES)}, learning")
+        trials |= mixed(trials, fitted, parts.validation, request.seed)
+    return list(trials.values()), notes
 
 
 def _curves(trials: Sequence[Trial]) -> dict[str, Sequence[Mapping[str, float]]]:

@@ -8,8 +8,8 @@ from zhiyin.app.registry import model_class, reads_encoders, stoppable
 from zhiyin.app.selection import Selection, Trial, candidates
 from zhiyin.core.dataset import Dataset
 
-MIXTURE = "blend"
-"""Made of all the others, not tried by itself."""
+MIXTURES = ("blend", "ranker")
+"""Made of all the others, not tried by themselves."""
 
 QUICKEST = (
     "popularity",
@@ -44,7 +44,7 @@ class Contender:
 
 def contenders(data: Dataset) -> tuple[Contender, ...]:
     """Every model that this data can feed, reading content where it can; those that learn item by item without, too."""
-    names = [name for name in candidates(data) if name != MIXTURE]
+    names = [name for name in candidates(data) if name not in MIXTURES]
     names.sort(key=lambda name: (stoppable(name), QUICKEST.index(name) if name in QUICKEST else len(QUICKEST)))
     encoders = tuple(data.content)
     found = [Contender(name, encoders if reads_encoders(name) else ()) for name in names]

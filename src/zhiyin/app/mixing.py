@@ -1,45 +1,61 @@
-"""Models that were tried one by one as a single one: a blend of them, made and judged without training any anew."""
+"""Models that were tried one by one as a single one: a blend, and a ranker over it, without training any anew."""
 
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from zhiyin.app.contenders import MIXTURE
+from zhiyin.app.contenders import MIXTURES
+from zhiyin.app.registry import model_class
 from zhiyin.app.selection import WATCHED, Trial, evaluated
 from zhiyin.core.dataset import Dataset, Split
-from zhiyin.core.models import Model
+from zhiyin.core.models import Model, TaughtModel
 from zhiyin.evaluation.intervals import bootstrap_intervals
 from zhiyin.evaluation.ranking import mean_defined
 from zhiyin.models.blend import Blend
+from zhiyin.models.ranker import Ranker
 
 
-def mixed(trials: Mapping[str, Trial], fitted: Mapping[str, Model], split: Split, seed: int) -> Trial:
-    """The blend of models `fitted` on what `split` leaves to train on, at the settings of their `trials`.
+def mixed(trials: Mapping[str, Trial], fitted: Mapping[str, Model], split: Split, seed: int) -> dict[str, Trial]:
+    """By name the blend of models `fitted` on what `split` leaves to train on, at the settings of their `trials`, and
+    the ranker over it.
 
-    It is weighed on the questions of `split`. Its validation figure is that of blends which are weighed on half of the
-    users and answer the other half, both ways, so that it is as honest as those of its parts.
+    The one is weighed and the other taught on the questions of `split`. Validation figures are those of two that learn
+    from half of the users and answer the other half, so that they are as honest as those of their parts.
     """
     began = time.perf_counter()
     settings = {label: trials[label].config for label in fitted}
     halves = _halves(split, seed)
-    results = [
-        evaluated(Blend.weighed_on(weighing, settings, fitted, seed), asked)
-        for weighing, asked in (halves, halves[::-1])
-    ]
-    metrics = {name: np.concatenate([result.metrics[name] for result in results]) for name in results[0].metrics}
-    whole = Blend.weighed_on(split, settings, fitted, seed)
-    config: dict[str, Any] = whole.config.model_dump(mode="json")
-    figure, intervals = mean_defined(metrics[WATCHED]), bootstrap_intervals(metrics, seed=seed)
-    return Trial(MIXTURE, config, figure, intervals, time.perf_counter() - began)
+    both = [(_made(learning, settings, fitted, seed), asked) for learning, asked in (halves, halves[::-1])]
+    whole = _made(split, settings, fitted, seed)
+    made = {}
+    for name, model in whole.items():
+        results = [evaluated(half[name], asked) for half, asked in both]
+        metrics = {metric: np.concatenate([each.metrics[metric] for each in results]) for metric in results[0].metrics}
+        config, intervals = model.config.model_dump(mode="json"), bootstrap_intervals(metrics, seed=seed)
+        learned = model.learned() if isinstance(model, TaughtModel) else {}
+        seconds = time.perf_counter() - began
+        made[name] = Trial(name, config, mean_defined(metrics[WATCHED]), intervals, seconds, learned=learned)
+        began = time.perf_counter()
+    return made
 
 
 def joined(trial: Trial, parts: Mapping[str, Model], data: Dataset) -> Blend:
-    """The blend of a `mixed` trial, of `parts` that are fitted on `data`."""
-    config = Blend.Config(**trial.config)
-    return Blend.of_fitted(config, {label: parts[label] for label in config.parts}, data)
+    """What `mixed` made, of parts that are fitted on `data`."""
+    kind: type[Blend] = model_class(trial.model)
+    config = kind.Config(**trial.config)
+    whole = kind.of_fitted(config, {label: parts[label] for label in config.parts}, data)
+    if isinstance(whole, TaughtModel):
+        whole.take(trial.learned)
+    return whole
+
+
+def _made(
+    split: Split, settings: Mapping[str, Mapping[str, object]], fitted: Mapping[str, Model], seed: int
+) -> dict[str, Blend]:
+    blend = Blend.weighed_on(split, settings, fitted, seed)
+    return dict(zip(MIXTURES, (blend, Ranker.taught_on(split, blend, seed)), strict=True))
 
 
 def _halves(split: Split, seed: int) -> tuple[Split, Split]:

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from zhiyin.app.registry import MODELS, make_model, names, stoppable
 from zhiyin.core.dataset import Dataset, Split
 from zhiyin.core.errors import InputError
-from zhiyin.core.models import Model, Progress, RatingModel, Run, Silent, TunableModel
+from zhiyin.core.models import Model, Parameters, Progress, RatingModel, Run, Silent, TaughtModel, TunableModel
 from zhiyin.dataset.splits import (
     cold_items,
     hold_out_items,
@@ -116,7 +116,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Trial:
-    """One model at its best settings, by validation."""
+    """One model at its best settings, by validation. learned: what a fit on more data takes over (`TaughtModel`)."""
 
     model: str
     config: Mapping[str, Any]
@@ -124,6 +124,7 @@ class Trial:
     intervals: Mapping[str, Interval]
     seconds: float
     history: tuple[Mapping[str, float], ...] = ()
+    learned: Parameters = field(default_factory=dict)
 
 
 def candidates(data: Dataset) -> tuple[str, ...]:
@@ -134,7 +135,7 @@ def candidates(data: Dataset) -> tuple[str, ...]:
     if not any(data.catalog.texts()):
         unfit.add("text-neighbours")
     if unfit:
-        unfit.add("blend")
+        unfit.update({"blend", "ranker"})
     if not (data.user_features.names or data.item_features.names):
         unfit.add("features")
     if not any(column.value is not None for column in data.user_features.columns):
@@ -297,7 +298,8 @@ def tried(name: str, settings: Mapping[str, Any], split: Split, selection: Selec
     report = model.fit(split.train, _run(name, split, selection))
     figure, intervals = selection.goal.judge(model, split, selection.seed)
     config = {**model.config.model_dump(mode="json"), **report.settled}
-    return Trial(name, config, figure, intervals, time.perf_counter() - began, report.history), model
+    learned = model.learned() if isinstance(model, TaughtModel) else {}
+    return Trial(name, config, figure, intervals, time.perf_counter() - began, report.history, learned), model
 
 
 def _run(name: str, split: Split, selection: Selection) -> Run:

@@ -269,6 +269,17 @@ class InductiveModel(Protocol):
 
 
 @runtime_checkable
+class TaughtModel(Protocol):
+    """A model that learns from answers which the rest of it has not seen; a fit on more data takes that over."""
+
+    def learned(self) -> Parameters:
+        """Empty where nothing was learned."""
+        ...
+
+    def take(self, learned: Parameters) -> None: ...
+
+
+@runtime_checkable
 class ItemDirections(Protocol):
     """A model that can say which items are alike, whatever their popularity."""
 

@@ -104,17 +104,11 @@ class Blend:
         if held is not None:
             settled = self._tune(data, held, run)
             run = replace(run, validate=None)
-        for name, part in self.parts.items():
-            part.fit(data, _within(run, name))
-        self._take(_met(data))
+        self._fit_parts(data, run)
         return FitReport(settled=settled)
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
-        known, _ = self._fitted()
-        scores = np.tile(self._weighing.level * ~known, (len(queries), 1))
-        for _, factors, form, found in self._scored(queries):
-            scores += factors * standings(found, known, form)
-        return gather(scores, candidates)
+        return gather(self._summed(queries), candidates)
 
     def contributions(self, query: Query, items: IntVector) -> Contributions:
         """parts: what each event adds; of a known item by ranks, what its standing adds in the proportions in which
@@ -137,7 +131,7 @@ class Blend:
                 parts[rows] += np.where(ranked, added[rows, None] * shared, steps)
         return Contributions(scores - parts.sum(axis=1), parts)
 
-    def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> "Blend":
+    def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> Self:
         """Raises `ConfigError` where no part can go on with new items; those that cannot say nothing of them."""
         known, _ = self._fitted()
         extended = {name: _extended(part, catalog, content) for name, part in self.parts.items()}
@@ -169,6 +163,21 @@ class Blend:
             mine.load_parameters(named[part])
         self._weighing = Weighing(np.asarray(own["weights"]), float(own["level"][0]), np.asarray(own["forms"]))
         self._take(np.asarray(own["known"]) > 0)
+
+    def _fit_parts(self, data: Dataset, run: Run) -> None:
+        for name, part in self.parts.items():
+            part.fit(data, within(run, name))
+        self._take(_met(data))
+
+    def _summed(self, queries: Sequence[Query], singly: list[FloatMatrix] | None = None) -> FloatMatrix:
+        """(queries, items) of all parts together; what each part says by itself is added to `singly`."""
+        known, _ = self._fitted()
+        scores = np.tile(self._weighing.level * ~known, (len(queries), 1))
+        for _, factors, form, found in self._scored(queries):
+            scores += factors * standings(found, known, form)
+            if singly is not None:
+                singly.append(found)
+        return scores
 
     def _tune(self, data: Dataset, held: Split, run: Run) -> dict[str, Any]:
         """The settings that say how the parts are trained and weighed, found on the events `held` out of `data`."""
@@ -209,7 +218,7 @@ class Blend:
         def known(model: Model) -> float:
             return float(alone(_asked([model], held, run.seed))[0, 0])
 
-        fitting = replace(_within(run, f"{name}-held-out"), validate=known)
+        fitting = replace(within(run, f"{name}-held-out"), validate=known)
         given = self.config.parts[name]
         tried = [part]
         if name in self.config.searched and isinstance(part, TunableModel):
@@ -250,7 +259,8 @@ def _asked(models: Sequence[Model], held: Split, seed: int) -> Asked:
     return asked_of(models, held.holdout, _met(held.train), np.random.default_rng(seed))
 
 
-def _within(run: Run, name: str) -> Run:
+def within(run: Run, name: str) -> Run:
+    """What surrounds the fit of the part `name`."""
     before = run.before
     if before is not None:
         parts = before.model.parts if isinstance(before.model, Blend) else {}

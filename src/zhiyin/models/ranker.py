@@ -1,0 +1,263 @@
+"""A second stage: the best of what a blend finds, put in order by trees that know what each of its parts said.
+
+The candidates of a query are the known items that the blend puts first. Of each the trees read how far it is ahead by
+the blend and by each part (deviations among known items, and its place among the candidates), and how popular it is;
+and of the history how long it is and how popular what it holds is. So a part may count more for short histories than
+for long ones, or for rare items than for popular ones, which weights alone cannot say. Their loss is logistic: did the
+user go on to this candidate? (Stacked generalisation, Wolpert, 1992, with trees by Chen and Guestrin, 2016.)
+
+The candidates get the blend's scores of them in the order of the trees, so that items training has not met, of which
+the trees say nothing, keep the places that the blend gives them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Self, cast
+
+import numpy as np
+import xgboost
+from numpy.typing import NDArray
+from pydantic import Field
+
+from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
+from zhiyin.core.catalog import Catalog
+from zhiyin.core.dataset import Dataset, Query, Split
+from zhiyin.core.errors import ArtifactError
+from zhiyin.core.models import Candidates, FitReport, Parameters, Run, gather
+from zhiyin.core.results import Contributions
+from zhiyin.models.blend import Blend, BlendConfig, within
+from zhiyin.models.standing import steepness
+
+TREES, APPEAL = "ranker.trees", "ranker.appeal"
+
+QUESTIONS = 10_000
+"""At most so many of those that are held out are learned from."""
+
+CELLS = 20_000_000
+"""Scores by all parts that are held at once."""
+
+
+class RankerConfig(BlendConfig):
+    """candidates: so many of the blend's best items are put in another order. trees, depth, learning_rate,
+    min_child_weight: of the ensemble.
+    """
+
+    candidates: int = Field(default=100, ge=1)
+    trees: int = Field(default=150, ge=1)
+    depth: int = Field(default=3, ge=1, le=16)
+    learning_rate: float = Field(default=0.05, gt=0, le=1)
+    min_child_weight: float = Field(default=5.0, ge=0)
+
+
+class Ranker(Blend):
+    """The blend's scores, which its candidates share out among themselves by the trees. Without trees, the blend."""
+
+    name: ClassVar[str] = "ranker"
+    Config: ClassVar[type[RankerConfig]] = RankerConfig
+    config: RankerConfig
+
+    def __init__(self, config: RankerConfig, parts: Mapping[str, Any]) -> None:
+        super().__init__(config, parts)
+        self._trees: xgboost.Booster | None = None
+        self._appeal: FloatVector = np.zeros(0)
+
+    @classmethod
+    def of_fitted(cls, config: BlendConfig, parts: Mapping[str, Any], data: Dataset) -> Self:
+        ranker = super().of_fitted(config, parts, data)
+        ranker._appeal = _appeal(data)
+        return ranker
+
+    @classmethod
+    def taught_on(cls, held: Split, blend: Blend, seed: int) -> Self:
+        """Over a `blend` of parts that are fitted on what `held` leaves to train on, taught by what it asks."""
+        ranker = cls.of_fitted(cls.Config(**blend.config.model_dump()), blend.parts, held.train)
+        ranker._teach(held, seed)
+        return ranker
+
+    def fit(self, data: Dataset, run: Run) -> FitReport:
+        """Where no trees were taken over, later events are held out to teach them, once the blend is fitted on the
+        rest; then the blend is fitted on everything.
+        """
+        if run.before is not None and isinstance(run.before.model, Ranker):
+            self.take(run.before.model.learned())
+        held = None if self._trees is not None else run.hold_out(data)
+        if held is None:
+            report = super().fit(data, run)
+        else:
+            taught, report = self._taught(held, run)
+            self.take(taught.learned())
+            self._weighing = taught._weighing
+            self.parts = {name: type(part)(part.config) for name, part in taught.parts.items()}
+            self._fit_parts(data, replace(run, validate=None))
+        self._appeal = _appeal(data)
+        return report
+
+    def _taught(self, held: Split, run: Run) -> tuple[Self, FitReport]:
+        """Fitted on what `held` leaves to train on, and what that settled."""
+        first = Blend(self.config, self.parts)
+        report = first.fit(held.train, within(run, "held-out"))
+        settled = type(self.config)(**{**self.config.model_dump(), **report.settled})
+        taught = type(self).of_fitted(settled, first.parts, held.train)
+        taught._teach(held, run.seed)
+        return taught, report
+
+    def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
+        known, _ = self._fitted()
+        scores = np.empty((len(queries), len(known)))
+        at_once = max(1, CELLS // max(1, len(known) * (1 + len(self.parts))))
+        for start in range(0, len(queries), at_once):
+            part = queries[start : start + at_once]
+            total, singly = self._told(part)
+            scores[start : start + at_once] = total
+            if self._trees is not None:
+                for row, query in enumerate(part):
+                    found = [scored[row] for scored in singly]
+                    scores[start + row] = self._ranked(self._trees, query, total[row], found)
+        return gather(scores, candidates)
+
+    def contributions(self, query: Query, items: IntVector) -> Contributions:
+        """What each event adds to the blend's score; what the trees make of that is in the base."""
+        parts = super().contributions(query, items).parts
+        return Contributions(self.score([query], items)[0] - parts.sum(axis=1), parts)
+
+    def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> Self:
+        other = super().extended(catalog, content)
+        other._trees = self._trees
+        other._appeal = np.concatenate([self._appeal, np.zeros(len(catalog))])
+        return other
+
+    def learned(self) -> Parameters:
+        """What a fit on more data takes over."""
+        return {} if self._trees is None else {TREES: np.frombuffer(bytes(self._trees.save_raw("ubj")), np.uint8)}
+
+    def take(self, learned: Parameters) -> None:
+        if TREES in learned:
+            self._trees = xgboost.Booster({"nthread": 1})
+            self._trees.load_model(bytearray(np.asarray(learned[TREES]).tobytes()))
+
+    def parameters(self) -> Parameters:
+        return {**super().parameters(), **self.learned(), APPEAL: self._appeal}
+
+    def load_parameters(self, parameters: Parameters) -> None:
+        if APPEAL not in parameters:
+            raise ArtifactError(f"{self.name}: these parameters are not of a ranker; train it again")
+        super().load_parameters({name: rows for name, rows in parameters.items() if name not in {TREES, APPEAL}})
+        self.take(parameters)
+        self._appeal = np.asarray(parameters[APPEAL])
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the trees read of a candidate, by name."""
+        read = [f"{what} by {name}" for name in self._speaking() for what in ("ahead", "place")]
+        history = ("length of the history", "popularity of the history", "popularity of the last item")
+        return ("ahead", "place", "popularity", *history, *read)
+
+    def importance(self) -> dict[str, float]:
+        """By column, its share of what the trees gain; empty without trees."""
+        if self._trees is None:
+            return {}
+        gains = cast(dict[str, float], self._trees.get_score(importance_type="total_gain"))
+        total = sum(gains.values()) or 1.0
+        return {name: gains.get(f"f{place}", 0.0) / total for place, name in enumerate(self.columns)}
+
+    def _teach(self, held: Split, seed: int) -> None:
+        """From what `held` asks, where the answer is among the candidates."""
+        known, _ = self._fitted()
+        holdout, generator = held.holdout, np.random.default_rng(seed)
+        order = np.sort(generator.permutation(len(holdout))[:QUESTIONS])
+        tables: list[FloatMatrix] = []
+        labels: list[NDArray[np.float32]] = []
+        at_once = max(1, CELLS // max(1, len(held.train.items) * (1 + len(self.parts))))
+        for start in range(0, len(order), at_once):
+            places = order[start : start + at_once]
+            queries = [holdout.queries[place] for place in places]
+            total, singly = self._told(queries)
+            for row, place in enumerate(places):
+                shown = np.where(known, total[row], -np.inf)
+                shown[holdout.seen[place]] = -np.inf
+                chosen = _best(shown, self.config.candidates)
+                answers = np.isin(chosen, holdout.targets[place])
+                if answers.any():
+                    tables.append(self._table(queries[row], chosen, total[row], [found[row] for found in singly]))
+                    labels.append(answers.astype(np.float32))
+        if not tables:
+            return
+        settings = {
+            "objective": "binary:logistic",
+            "max_depth": self.config.depth,
+            "learning_rate": self.config.learning_rate,
+            "min_child_weight": self.config.min_child_weight,
+            "subsample": 0.7,
+            "colsample_bytree": 0.7,
+            "tree_method": "hist",
+            "nthread": 1,
+            "seed": seed,
+            "verbosity": 0,
+        }
+        matrix = xgboost.DMatrix(np.concatenate(tables), np.concatenate(labels))
+        self._trees = xgboost.train(settings, matrix, self.config.trees)
+
+    def _speaking(self) -> list[str]:
+        """The parts that weigh anything."""
+        weights = self._weighing.weights
+        return [name for name, column in zip(self.parts, weights.T, strict=True) if column.any()]
+
+    def _told(self, queries: Sequence[Query]) -> tuple[FloatMatrix, list[FloatMatrix]]:
+        """(queries, items) scores of the blend, and of each of its parts that weighs anything."""
+        singly: list[FloatMatrix] = []
+        return self._summed(queries, singly), singly
+
+    def _ranked(
+        self, trees: xgboost.Booster, query: Query, total: FloatVector, singly: Sequence[FloatVector]
+    ) -> FloatVector:
+        """(items,) scores, those of candidates dealt out anew. What the history holds takes no candidate's place."""
+        known, _ = self._fitted()
+        met = np.unique(query.history.items[(query.history.items >= 0) & (query.history.items < len(total))])
+        met = met[known[met]]
+        shown = np.where(known, total, -np.inf)
+        shown[met] = -np.inf
+        chosen = _best(shown, self.config.candidates)
+        if not len(chosen):
+            return total
+        chosen = np.union1d(chosen, met[total[met] >= total[chosen].min()])
+        table = self._table(query, chosen, total, singly)
+        margins = np.asarray(trees.inplace_predict(table, predict_type="margin"), np.float64)
+        ranked = total.copy()
+        ranked[chosen[np.lexsort((total[chosen], margins))]] = np.sort(total[chosen])
+        return ranked
+
+    def _table(
+        self, query: Query, chosen: IntVector, total: FloatVector, singly: Sequence[FloatVector]
+    ) -> NDArray[np.float32]:
+        """(chosen, columns)."""
+        known, _ = self._fitted()
+        history = query.history.items[query.history.weights > 0]
+        appeals = self._appeal[history[(history >= 0) & (history < len(known))]]
+        mean, last = (float(appeals.mean()), float(appeals[-1])) if len(appeals) else (np.nan, np.nan)
+        columns = [*_standing(total, known, chosen), self._appeal[chosen]]
+        columns += [np.full(len(chosen), value) for value in (np.log1p(len(history)), mean, last)]
+        for found in singly:
+            columns += _standing(found, known, chosen)
+        return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _standing(scores: FloatVector, known: NDArray[np.bool_], chosen: IntVector) -> tuple[FloatVector, IntVector]:
+    """Of the items `chosen`, how far they are ahead of the known ones, and their places among each other."""
+    others = scores[known]
+    mean = others.mean() if len(others) else 0.0
+    mine = scores[chosen]
+    return (mine - mean) * steepness(others), np.searchsorted(np.sort(-mine), -mine)
+
+
+def _best(shown: FloatVector, n: int) -> IntVector:
+    """(at most n,) places of the highest of those that may be shown, sorted."""
+    n = min(n, int(np.isfinite(shown).sum()))
+    return np.sort(np.argpartition(-shown, n - 1)[:n]) if n else np.zeros(0, np.int64)
+
+
+def _appeal(data: Dataset) -> FloatVector:
+    """(items,) log of 1 + the ratio of the likes of an item to those of the mean item."""
+    histories = data.histories
+    counts = np.bincount(histories.items, histories.weights > 0, len(data.items))
+    appeal: FloatVector = np.log1p(counts / max(float(counts.mean()), 1e-9))
+    return appeal
