@@ -13,10 +13,13 @@ from zhiyin.app.loading import load_system
 from zhiyin.app.update import UpdateReport, UpdateRequest, update
 from zhiyin.artifacts.folder import current, read_manifest, verify
 from zhiyin.cli import application
+from zhiyin.core.dataset import Query
 from zhiyin.core.errors import ArtifactError
+from zhiyin.core.histories import History
 from zhiyin.core.models import Silent
 from zhiyin.dataset.settings import PreparationSettings
 from zhiyin.evaluation.intervals import Interval
+from zhiyin.models.ranker import Ranker
 
 SECONDS = 10**6
 USERS, ITEMS, EVENTS = 30, 16, 500
@@ -96,6 +99,19 @@ def test_a_network_goes_on_for_the_share_of_its_epochs_that_is_new(tmp_path: Pat
     assert report.manifest is not None
     assert epochs.trained[-1] == (round(told_epochs / 4), round(told_epochs / 4))
     assert report.manifest.components["main"]["config"]["epochs"] == told_epochs
+
+
+def test_a_ranker_keeps_what_it_learned_while_its_parts_go_on(tmp_path: Path) -> None:
+    store, out = trained(tmp_path, "ranker", parts={"ease": {}, "popularity": {}})
+    before = load_system(out).model
+    assert isinstance(before, Ranker)
+    assert before.learned()
+    zhiyin.ingest(told(tmp_path, "after", [*habits(2 * SECONDS, 50, 1), ("u0", "fresh", 4 * SECONDS)]), store=store)
+    zhiyin.update(store=store, out=out)
+    after = load_system(out).model
+    assert isinstance(after, Ranker)
+    np.testing.assert_array_equal(after.learned()["ranker.trees"], before.learned()["ranker.trees"])
+    assert after.score([Query(History.of_items([0]), 0)]).shape == (1, ITEMS + 1)
 
 
 def test_the_command_says_how_far_it_drifted(tmp_path: Path) -> None:

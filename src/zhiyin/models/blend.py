@@ -170,12 +170,12 @@ class Blend:
         self._take(_met(data))
 
     def _summed(self, queries: Sequence[Query], singly: list[FloatMatrix] | None = None) -> FloatMatrix:
-        """(queries, items) of all parts together; what each part says by itself is added to `singly`."""
+        """(queries, items) of all parts together; what each says that counts for known items is added to `singly`."""
         known, _ = self._fitted()
         scores = np.tile(self._weighing.level * ~known, (len(queries), 1))
         for _, factors, form, found in self._scored(queries):
             scores += factors * standings(found, known, form)
-            if singly is not None:
+            if singly is not None and factors[known].any():
                 singly.append(found)
         return scores
 

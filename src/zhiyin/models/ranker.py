@@ -198,12 +198,11 @@ class Ranker(Blend):
         self._trees = xgboost.train(settings, matrix, self.config.trees)
 
     def _speaking(self) -> list[str]:
-        """The parts that weigh anything."""
-        weights = self._weighing.weights
-        return [name for name, column in zip(self.parts, weights.T, strict=True) if column.any()]
+        """The parts that count for known items."""
+        return [name for name, weight in zip(self.parts, self._weighing.weights[0], strict=True) if weight]
 
     def _told(self, queries: Sequence[Query]) -> tuple[FloatMatrix, list[FloatMatrix]]:
-        """(queries, items) scores of the blend, and of each of its parts that weighs anything."""
+        """(queries, items) scores of the blend, and of each of its parts that counts for known items."""
         singly: list[FloatMatrix] = []
         return self._summed(queries, singly), singly
 
