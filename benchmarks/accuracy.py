@@ -105,15 +105,15 @@ class Bench:
         """The model at its best settings on validation, fitted on what comes before."""
         told, fit = self.kept / f"{name}-settings.json", self.kept / f"{name}-validation.safetensors"
         if told.exists():
-            trial = Trial(**json.loads(told.read_text("utf-8")))
+            trial = Trial(**{"intervals": {}, **json.loads(told.read_text("utf-8"))})
             return trial, loaded(trial, fit)
         given = self.settings.get(name, {})
         fixed = {"encoders": tuple(self.encoders)} if reads_encoders(name) and "encoders" not in given else {}
         selection = replace(selection, settings=given, fixed=fixed, checkpoints=self.kept / CHECKPOINTS)
         trial, model = best_fit(name, self.parts.validation, selection)
-        trial = replace(trial, intervals={}, history=())
         save_file(dict(model.parameters()), fit)
-        written(told, vars(trial))
+        about = {"model": trial.model, "config": trial.config, "validation": trial.validation, "seconds": trial.seconds}
+        written(told, about)
         return trial, model
 
     def tested(self, trial: Trial, selection: Selection) -> tuple[Model, Tested]:

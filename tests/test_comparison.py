@@ -4,7 +4,7 @@ import io
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from zhiyin.app.contenders import MIXTURES, contenders
 from zhiyin.app.evaluate import EvaluateRequest, evaluate
 from zhiyin.app.ingest import IngestRequest, ingest
 from zhiyin.app.loading import load_system
-from zhiyin.app.selection import Ranking, Selection, Trial, best_fit, evaluated, share_of_the_chosen
+from zhiyin.app.selection import Ranking, Selection, Trial, Verdict, best_fit, evaluated, share_of_the_chosen
 from zhiyin.app.train import TrainRequest, train
 from zhiyin.artifacts.folder import current, verify
 from zhiyin.cli.show import Bars, choice, leaderboard
@@ -29,7 +29,6 @@ from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.histories import History
 from zhiyin.core.models import Model, Silent
 from zhiyin.dataset.settings import PreparationSettings
-from zhiyin.evaluation.intervals import Interval
 from zhiyin.testing.synthetic import dataset_of, planted_groups
 
 PLAIN = PreparationSettings(encoders=())
@@ -114,6 +113,30 @@ def test_without_a_model_mixtures_of_all_compete_and_are_what_their_trials_say(
     assert evaluated(anew, parts.test).means()["ndcg@10"] == pytest.approx(rows[name].metrics["ndcg@10"].mean)
 
 
+def test_a_mixture_is_chosen_unless_one_model_is_surely_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    few(monkeypatch, "popularity", "ease", "item-neighbours")
+    data = timed()
+    parts = divisions(data, "leave-one-out", 0)
+    lucky = np.random.default_rng(0).random(len(parts.validation.holdout))
+
+    def told(ahead: np.ndarray) -> Callable[..., dict[str, Trial]]:
+        def made(trials: dict[str, Trial], *_: object) -> dict[str, Trial]:
+            best = max(trials.values(), key=lambda trial: trial.validation)
+            users = best.users - ahead
+            settings = {"parts": {best.model: best.config}, "weights": {best.model: (1.0, 1.0)}}
+            return {"blend": replace(best, model="blend", config=settings, validation=users.mean(), users=users)}
+
+        return made
+
+    monkeypatch.setattr("zhiyin.app.comparison.mixed", told(lucky - lucky.mean() + 0.01))
+    outcome = compare(data, parts, ComparisonRequest())
+    assert outcome.chosen.model == "blend"
+    assert outcome.trials[0].model != "blend"
+    assert any("not surely less: blend was chosen" in note for note in outcome.parts.notes)
+    monkeypatch.setattr("zhiyin.app.comparison.mixed", told(lucky + 0.2))
+    assert compare(data, parts, ComparisonRequest()).chosen.model == outcome.trials[0].model
+
+
 @pytest.mark.parametrize("n_users", [1, 2])
 def test_where_hardly_anybody_is_asked_models_compete_all_the_same(
     n_users: int, monkeypatch: pytest.MonkeyPatch
@@ -183,7 +206,7 @@ class SlowToJudge(Ranking):
     def __init__(self, now: list[float]) -> None:
         self.now = now
 
-    def judge(self, model: Model, split: Split, seed: int) -> tuple[float, Mapping[str, Interval]]:
+    def judge(self, model: Model, split: Split, seed: int) -> Verdict:
         self.now[0] += 5.0
         return super().judge(model, split, seed)
 

@@ -9,7 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from zhiyin.app.registry import make_model
-from zhiyin.app.selection import WATCHED, Goal, Selection, Trial, best_trial
+from zhiyin.app.selection import WATCHED, Goal, Selection, Trial, Verdict, best_trial
 from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.dataset import Dataset, Query, Split
 from zhiyin.core.errors import InputError
@@ -116,10 +116,10 @@ class ColdAndWarm(Goal):
     def figure(self, model: Model, split: Split) -> float:
         return _mark(self.part.figures(model, (COLD, WARM)))
 
-    def judge(self, model: Model, split: Split, seed: int) -> tuple[float, Mapping[str, Interval]]:
+    def judge(self, model: Model, split: Split, seed: int) -> Verdict:
         figures = self.part.figures(model, (COLD, WARM))
         flat = {f"{view} {name}": values for view, metrics in figures.items() for name, values in metrics.items()}
-        return _mark(figures), bootstrap_intervals(flat, seed=seed)
+        return Verdict(_mark(figures), bootstrap_intervals(flat, seed=seed))
 
 
 class Chance(StoredModel):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from zhiyin.app.registry import make_model
-from zhiyin.app.selection import WATCHED, Goal, Selection, Trial, best_trial, evaluated
+from zhiyin.app.selection import WATCHED, Goal, Selection, Trial, Verdict, best_trial, evaluated
 from zhiyin.core.arrays import BoolVector, FloatVector
 from zhiyin.core.dataset import Dataset, Holdout, Split
 from zhiyin.core.models import Model, Progress, Run, Silent
@@ -80,11 +80,10 @@ class FirstEvents(Goal):
     def figure(self, model: Model, split: Split) -> float:
         return _mark(_answered(model, self.splits), self.splits)
 
-    def judge(self, model: Model, split: Split, seed: int) -> tuple[float, Mapping[str, Interval]]:
+    def judge(self, model: Model, split: Split, seed: int) -> Verdict:
         figures = _answered(model, self.splits)
-        return _mark(figures, self.splits), bootstrap_intervals(
-            {f"{WATCHED} after {k}": v for k, v in figures.items()}, seed=seed
-        )
+        named = {f"{WATCHED} after {k}": v for k, v in figures.items()}
+        return Verdict(_mark(figures, self.splits), bootstrap_intervals(named, seed=seed))
 
 
 @dataclass(frozen=True)

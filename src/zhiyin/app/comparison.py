@@ -38,6 +38,7 @@ from zhiyin.evaluation.leaderboard import Entry, Leaderboard, LeaderboardRow
 from zhiyin.evaluation.ranking import RankingResult
 from zhiyin.evaluation.report import ReportParts
 from zhiyin.evaluation.slices import SliceFigures, by_attributes, by_history_length, by_target_popularity, slice_figures
+from zhiyin.models.weighing import surely
 from zhiyin.storage.opening import open_stores
 
 BASELINE = "popularity"
@@ -170,7 +171,10 @@ def compare(data: Dataset, parts: Divisions, request: ComparisonRequest) -> Comp
     """
     trials, notes = _chosen(data, parts, request)
     ranked = sorted(trials, key=lambda trial: -trial.validation)
-    chosen = next((trial for trial in ranked if trial.model == request.only), ranked[0])
+    chosen = next((trial for trial in ranked if trial.model == request.only), None)
+    if chosen is None:
+        chosen, why = _preferred(ranked, made=not request.models)
+        notes = [*notes, *why]
     baseline = BASELINE if any(trial.model == BASELINE for trial in trials) else None
     if parts.test is None:
         board = _validation_board(ranked, chosen, baseline, parts.words)
@@ -187,6 +191,22 @@ def compare(data: Dataset, parts: Divisions, request: ComparisonRequest) -> Comp
         seed=request.seed,
     )
     return Comparison(tuple(ranked), chosen, board, bench.parts(board, ranked, notes), True, parts.protocol)
+
+
+def _preferred(ranked: Sequence[Trial], *, made: bool) -> tuple[Trial, list[str]]:
+    """The best, or, where it is not surely better, the best mixture `made` of others, and a note of that.
+
+    A single one that leads by chance leads nowhere else, while a mean of many errs less than one. And a mixture's
+    figure is of two that learned from half of the users each.
+    """
+    best = ranked[0]
+    mixture = next((trial for trial in ranked if made and trial.model in MIXTURES), best)
+    if mixture is best or surely(best.users - mixture.users):
+        return best, []
+    return mixture, [
+        f"{best.model} has {WATCHED} {best.validation:.4f} on validation, {mixture.model} {mixture.validation:.4f}, "
+        f"not surely less: {mixture.model} was chosen, since a mixture errs less than one model."
+    ]
 
 
 def without_comparison(model: str, settings: Mapping[str, Any], notes: Sequence[str]) -> Comparison:

@@ -8,11 +8,10 @@ import numpy as np
 
 from zhiyin.app.contenders import MIXTURES
 from zhiyin.app.registry import model_class
-from zhiyin.app.selection import WATCHED, Trial, evaluated
+from zhiyin.app.selection import Trial, evaluated, verdict
+from zhiyin.core.arrays import IntVector
 from zhiyin.core.dataset import Dataset, Split
 from zhiyin.core.models import Model, TaughtModel
-from zhiyin.evaluation.intervals import bootstrap_intervals
-from zhiyin.evaluation.ranking import mean_defined
 from zhiyin.models.blend import Blend
 from zhiyin.models.ranker import Ranker
 
@@ -26,17 +25,21 @@ def mixed(trials: Mapping[str, Trial], fitted: Mapping[str, Model], split: Split
     """
     began = time.perf_counter()
     settings = {label: trials[label].config for label in fitted}
-    halves = _halves(split, seed)
+    places = _halves(split, seed)
+    halves = [replace(split, holdout=split.holdout.take(each)) for each in places]
     both = [(_made(learning, settings, fitted, seed), asked) for learning, asked in (halves, halves[::-1])]
     whole = _made(split, settings, fitted, seed)
     made = {}
     for name, model in whole.items():
         results = [evaluated(half[name], asked) for half, asked in both]
-        metrics = {metric: np.concatenate([each.metrics[metric] for each in results]) for metric in results[0].metrics}
-        config, intervals = model.config.model_dump(mode="json"), bootstrap_intervals(metrics, seed=seed)
+        order = np.argsort(np.concatenate(places[::-1]))
+        metrics = {
+            metric: np.concatenate([each.metrics[metric] for each in results])[order] for metric in results[0].metrics
+        }
+        found, config = verdict(metrics, seed), model.config.model_dump(mode="json")
         learned = model.learned() if isinstance(model, TaughtModel) else {}
         seconds = time.perf_counter() - began
-        made[name] = Trial(name, config, mean_defined(metrics[WATCHED]), intervals, seconds, learned=learned)
+        made[name] = Trial(name, config, found.figure, found.intervals, seconds, users=found.users, learned=learned)
         began = time.perf_counter()
     return made
 
@@ -58,7 +61,7 @@ def _made(
     return dict(zip(MIXTURES, (blend, Ranker.taught_on(split, blend, seed)), strict=True))
 
 
-def _halves(split: Split, seed: int) -> tuple[Split, Split]:
+def _halves(split: Split, seed: int) -> list[IntVector]:
+    """Places in the hold-out of each of two."""
     order = np.random.default_rng(seed).permutation(len(split.holdout))
-    first, second = (replace(split, holdout=split.holdout.take(np.sort(order[start::2]))) for start in (0, 1))
-    return first, second
+    return [np.sort(order[start::2]) for start in (0, 1)]

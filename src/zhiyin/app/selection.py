@@ -15,6 +15,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from zhiyin.app.registry import MODELS, make_model, names, stoppable
+from zhiyin.core.arrays import FloatVector
 from zhiyin.core.dataset import Dataset, Split
 from zhiyin.core.errors import InputError
 from zhiyin.core.models import Model, Parameters, Progress, RatingModel, Run, Silent, TaughtModel, TunableModel
@@ -30,7 +31,7 @@ from zhiyin.dataset.splits import (
     user_holdout_split,
 )
 from zhiyin.evaluation.intervals import Interval, bootstrap_intervals
-from zhiyin.evaluation.ranking import RankingResult, evaluate_ranking
+from zhiyin.evaluation.ranking import RankingResult, evaluate_ranking, mean_defined
 from zhiyin.evaluation.rating import evaluate_ratings
 from zhiyin.training.loop import PlainTrainer
 from zhiyin.training.statistics import PlainStatistics
@@ -46,6 +47,17 @@ WATCHERS = 3_000
 """Users that tell when a training is at its best."""
 
 
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """How well a model answers. figure: higher is better. intervals: by metric, 95 % over users. users: (n,) figures
+    that `figure` is the mean of, empty where it is none.
+    """
+
+    figure: float
+    intervals: Mapping[str, Interval]
+    users: FloatVector = field(default_factory=lambda: np.zeros(0))
+
+
 class Goal(ABC):
     """What a choice is for."""
 
@@ -54,8 +66,8 @@ class Goal(ABC):
         """How well `model` answers the split's hold-out, higher is better."""
 
     @abstractmethod
-    def judge(self, model: Model, split: Split, seed: int) -> tuple[float, Mapping[str, Interval]]:
-        """`figure`, with every metric and its 95 % interval over users."""
+    def judge(self, model: Model, split: Split, seed: int) -> Verdict:
+        """`figure`, of all users of the split, with what it is made of."""
 
 
 class Ranking(Goal):
@@ -67,9 +79,8 @@ class Ranking(Goal):
             split = replace(split, holdout=split.holdout.take(np.sort(some)))
         return evaluated(model, split).means()[WATCHED]
 
-    def judge(self, model: Model, split: Split, seed: int) -> tuple[float, Mapping[str, Interval]]:
-        result = evaluated(model, split)
-        return result.means()[WATCHED], bootstrap_intervals(result.metrics, seed=seed)
+    def judge(self, model: Model, split: Split, seed: int) -> Verdict:
+        return verdict(evaluated(model, split).metrics, seed)
 
 
 class Ratings(Goal):
@@ -78,9 +89,15 @@ class Ratings(Goal):
     def figure(self, model: Model, split: Split) -> float:
         return -evaluate_ratings(rating_model(model), split.holdout).metrics["rmse"]
 
-    def judge(self, model: Model, split: Split, seed: int) -> tuple[float, Mapping[str, Interval]]:
+    def judge(self, model: Model, split: Split, seed: int) -> Verdict:
         result = evaluate_ratings(rating_model(model), split.holdout)
-        return -result.metrics["rmse"], result.intervals(len(split.holdout), seed)
+        return Verdict(-result.metrics["rmse"], result.intervals(len(split.holdout), seed))
+
+
+def verdict(metrics: Mapping[str, FloatVector], seed: int) -> Verdict:
+    """Of figures by metric, (users,) each."""
+    users = metrics[WATCHED]
+    return Verdict(mean_defined(users), bootstrap_intervals(metrics, seed=seed), users)
 
 
 def rating_model(model: Model) -> RatingModel:
@@ -116,7 +133,9 @@ class Selection:
 
 @dataclass(frozen=True)
 class Trial:
-    """One model at its best settings, by validation. learned: what a fit on more data takes over (`TaughtModel`)."""
+    """One model at its best settings, by validation. users: (n,) figures there, of which `validation` is the mean;
+    empty where it is none. learned: what a fit on more data takes over (`TaughtModel`).
+    """
 
     model: str
     config: Mapping[str, Any]
@@ -124,6 +143,7 @@ class Trial:
     intervals: Mapping[str, Interval]
     seconds: float
     history: tuple[Mapping[str, float], ...] = ()
+    users: FloatVector = field(default_factory=lambda: np.zeros(0))
     learned: Parameters = field(default_factory=dict)
 
 
@@ -296,10 +316,11 @@ def tried(name: str, settings: Mapping[str, Any], split: Split, selection: Selec
     began = time.perf_counter()
     model = make_model(name, settings)
     report = model.fit(split.train, _run(name, split, selection))
-    figure, intervals = selection.goal.judge(model, split, selection.seed)
+    found = selection.goal.judge(model, split, selection.seed)
     config = {**model.config.model_dump(mode="json"), **report.settled}
     learned = model.learned() if isinstance(model, TaughtModel) else {}
-    return Trial(name, config, figure, intervals, time.perf_counter() - began, report.history, learned), model
+    spent = time.perf_counter() - began
+    return Trial(name, config, found.figure, found.intervals, spent, report.history, found.users, learned), model
 
 
 def _run(name: str, split: Split, selection: Selection) -> Run:

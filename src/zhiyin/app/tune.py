@@ -11,12 +11,11 @@ from zhiyin.app.comparison import possible_divisions
 from zhiyin.app.loading import VECTORS
 from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.registry import make_model, reads_encoders
-from zhiyin.app.selection import Goal, Selection, tried
+from zhiyin.app.selection import Goal, Selection, Verdict, tried
 from zhiyin.core.dataset import Split
 from zhiyin.core.errors import ConfigError, InputError
 from zhiyin.core.models import Choice, ExplorableModel, Model, Progress, Range, Silent
 from zhiyin.dataset.settings import PreparationSettings
-from zhiyin.evaluation.intervals import Interval
 
 JOURNAL, SETTINGS = "trials.jsonl", "settings.json"
 WARM_UP = 5
@@ -115,7 +114,7 @@ class _Watched(Goal):
             raise optuna.TrialPruned
         return figure
 
-    def judge(self, model: Model, split: Split, seed: int) -> tuple[float, Mapping[str, Interval]]:
+    def judge(self, model: Model, split: Split, seed: int) -> Verdict:
         return self._goal.judge(model, split, seed)
 
 

@@ -161,6 +161,11 @@ def alone(asked: Asked) -> FloatMatrix:
     return figures
 
 
+def surely(gain: FloatVector) -> bool:
+    """Whether the gain (users,) is above zero by more than chance: by more than `ERRORS` standard errors."""
+    return bool(gain.mean() > ERRORS * gain.std() / np.sqrt(len(gain)))
+
+
 def new_share(histories: Histories) -> float | None:
     """Of what people like in the last fifth of the time, the share of what came up in it; None without times."""
     times = histories.timestamps
@@ -216,7 +221,7 @@ def _grown(
             for step, reached in zip(STEPS, _lifted(total, found[place, each], wanted), strict=True)
         ]
         place, each, step, reached = max(tried, key=lambda one: float(one[3].mean()))
-        if not _surely(reached - figures):
+        if not surely(reached - figures):
             break
         weights[place], forms[place], figures = step, each, reached
         total += np.float32(step) * found[place, each]
@@ -228,9 +233,9 @@ def _equals(told: Asked, wanted: _Wanted, singly: Sequence[FloatVector], form: i
     of these together, in this `form`. singly: NDCG@10 of each by itself.
     """
     best = max(singly, key=lambda figures: float(figures.mean()))
-    equal = np.array([not _surely(best - figures) for figures in singly], np.float64)
+    equal = np.array([not surely(best - figures) for figures in singly], np.float64)
     together = np.tensordot(equal.astype(told.standings.dtype), told.standings[:, form], 1)
-    if _surely(best - _ndcg(told.shown(together), wanted)):
+    if surely(best - _ndcg(told.shown(together), wanted)):
         equal = np.array([figures is best for figures in singly], np.float64)
     return equal
 
@@ -248,11 +253,6 @@ def _lifted(total: FloatMatrix, found: FloatMatrix, wanted: _Wanted) -> FloatMat
             shown = total[start:stop] + np.float32(step) * found[start:stop]
             reached[row, start:stop] = _ndcg(shown, theirs, DEEP)
     return reached
-
-
-def _surely(gain: FloatVector) -> bool:
-    """Whether the gain (users,) is above zero by more than chance."""
-    return bool(gain.mean() > ERRORS * gain.std() / np.sqrt(len(gain)))
 
 
 def _ndcg(shown: FloatMatrix, wanted: _Wanted, places: int = PLACES) -> FloatVector:
