@@ -44,6 +44,7 @@ class NearnessModel(StoredModel):
         {"last": 500},
         {"last": 50, "sharpness": 0.0},
         {"last": 500, "sharpness": 0.0},
+        {"last": 5, "sharpness": 0.0},
     )
     space: ClassVar[Mapping[str, Range | Choice]] = {
         "last": Choice((1, 3, 5, 10, 50, 500)),
