@@ -199,7 +199,7 @@ def test_catalogue_without_text_is_refused_and_not_tried() -> None:
 @cache
 def compared(protocol: str, *seeds: int) -> ColdReport:
     data, _ = tastes()
-    settings = {REFERENCE: {"sharpness": 0.0}}
+    settings = {REFERENCE: {"sharpness": 0.0, "last": 50}}
     return compare_cold(data, ColdRequest(("popularity", "content+planted"), protocol, seeds, settings))
 
 
