@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py --data DIR [--table beauty|toys|ml-1m] [--models A,B] [--seeds 0,1,2] [--shuffled]
         [--protocol leave-one-out|time] [--against A] [--encoders A,B] [--settings FILE.json] [--work DIR]
-        [--results DIR]
+        [--results DIR] [--out FILE.json]
 
 DIR holds amazon2014-beauty, amazon2014-toys and ml-1m, each with interactions.parquet and items.parquet. Leave-one-out,
 which the published figures are of, everybody's last event but one chooses the settings and the last one tests; by time,
@@ -17,6 +17,7 @@ model, which then tries no others.
 interrupted training goes on. Published figures are in published.json beside this file.
 --against names the model whose NDCG@10 is taken off that of each other, user by user, in the mean over the seeds: the
 difference with its 95 % interval over users, of all answers and of those that at most 5 events are trained on.
+--out keeps all that is printed as JSON, which outcomes.py makes docs/accuracy.md of.
 """
 
 import argparse
@@ -32,11 +33,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from outcomes import METRICS, lines
 from preparing import prepared
 from safetensors.numpy import load_file, save_file
 
-from zhiyin.app.comparison import Divisions, divisions
 from zhiyin.app.contenders import MIXTURES
+from zhiyin.app.divisions import Divisions, divisions
 from zhiyin.app.mixing import joined, mixed
 from zhiyin.app.registry import make_model, reads_encoders
 from zhiyin.app.selection import Selection, Trial, best_fit
@@ -48,13 +50,12 @@ from zhiyin.evaluation.ranking import View, evaluate_views, mean_defined
 
 FOLDERS = {"beauty": "amazon2014-beauty", "toys": "amazon2014-toys", "ml-1m": "ml-1m"}
 PROTOCOLS = ("leave-one-out", "time")
-METRICS = ("recall@5", "recall@10", "ndcg@5", "ndcg@10")
 MODELS = "popularity,text-neighbours,content,item-neighbours,linear,transformer"
 DIFFERENCES = {"all": "ndcg@10", "rare": "rare ndcg@10"}
 FIGURES = (*METRICS, DIFFERENCES["rare"])
 RARE = 5
+ENCODERS = "use-multilingual"
 CHECKPOINTS = "checkpoints"
-PUBLISHED = Path(__file__).with_name("published.json")
 
 
 def ordered(events: pl.DataFrame, shuffled: bool) -> pl.DataFrame:
@@ -154,43 +155,54 @@ def written(path: Path, told: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(told, indent=1), "utf-8")
 
 
-def line(name: str, figures: Mapping[str, Sequence[float]], rest: str = "") -> str:
-    cells = []
-    for metric in METRICS:
-        values = figures.get(metric, ())
-        spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
-        cells.append(f"{np.mean(values):.4f}{spread}" if len(values) else "-")
-    return f"  {name:32} {'  '.join(f'{cell:15}' for cell in cells)}{rest}"
-
-
-def lines(published: Mapping[str, Any], trials: Mapping[str, Trial], found: Mapping[str, Sequence[Tested]]) -> None:
-    for name, figures in published.items():
-        print(line(name, {metric: [value] for metric, value in figures.items()}))
-    for name, trial in trials.items():
-        means = {metric: [mean_defined(each.figures[metric]) for each in found[name]] for metric in METRICS}
-        rest = f"  {np.mean([each.seconds for each in found[name]]):.0f} s  validation {trial.validation:.4f}"
-        print(line(name, means, f"{rest}  {json.dumps(trial.config)}"))
-
-
-def differences(found: Mapping[str, Sequence[Tested]], against: str) -> None:
+def differences(found: Mapping[str, Sequence[Tested]], against: str) -> list[dict[str, Any]]:
+    """Of every model but `against`, how far its NDCG@10 is above."""
     users = {
         name: {what: np.mean([each.figures[figure] for each in runs], axis=0) for what, figure in DIFFERENCES.items()}
         for name, runs in found.items()
     }
-    print(f"NDCG@10 less that of {against}, with its 95 % interval over users:")
-    for name in found:
-        if name == against:
-            continue
-        cells = []
-        for what in DIFFERENCES:
-            theirs = users[against][what]
-            gain = bootstrap_interval(users[name][what] - theirs)
-            own = mean_defined(users[name][what])
-            cells.append(
-                f"{what} ({gain.n} users) {own:.4f} against {mean_defined(theirs):.4f}: "
-                f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
-            )
-        print(f"  {name:32} {'  '.join(cells)}")
+    rows = []
+    for name, own in users.items():
+        gains = {}
+        for what, theirs in users[against].items():
+            gain = bootstrap_interval(own[what] - theirs)
+            means = {"own": mean_defined(own[what]), "theirs": mean_defined(theirs)}
+            gains[what] = {**means, "users": gain.n, "mean": gain.mean, "low": gain.low, "high": gain.high}
+        rows.append({"model": name, "gains": gains})
+    return [row for row in rows if row["model"] != against]
+
+
+def told(options: argparse.Namespace, trials: Mapping[str, Trial], found: Mapping[str, Sequence[Tested]]) -> Any:
+    """All of it, as `outcomes` shows it."""
+    first = next(iter(found.values()))[0]
+    rows = [
+        {
+            "model": name,
+            "config": dict(trial.config),
+            "validation": trial.validation,
+            "seconds": [each.seconds for each in found[name]],
+            "figures": {metric: [mean_defined(each.figures[metric]) for each in found[name]] for metric in METRICS},
+        }
+        for name, trial in trials.items()
+    ]
+    asked = [f"--table {options.table}", f"--models {options.models}", f"--seeds {options.seeds}"]
+    asked += ["--shuffled"] * options.shuffled
+    asked += [f"--protocol {options.protocol}"] * (options.protocol != PROTOCOLS[0])
+    asked += [f"--against {options.against}"] * bool(options.against)
+    asked += [f'--encoders "{options.encoders}"'] * (options.encoders != ENCODERS)
+    asked += ["--settings FILE.json"] * bool(options.settings)
+    return {
+        "command": f"python benchmarks/accuracy.py --data DIR {' '.join(asked)}",
+        "table": options.table,
+        "protocol": options.protocol,
+        "shuffled": options.shuffled,
+        "seeds": options.seeds,
+        "users": len(first.figures[METRICS[0]]),
+        "rows": rows,
+        "against": options.against,
+        "differences": differences(found, options.against) if options.against else [],
+        "load": os.getloadavg(),
+    }
 
 
 def main() -> int:
@@ -202,10 +214,11 @@ def main() -> int:
     parser.add_argument("--shuffled", action="store_true")
     parser.add_argument("--protocol", choices=PROTOCOLS, default=PROTOCOLS[0])
     parser.add_argument("--against")
-    parser.add_argument("--encoders", default="use-multilingual")
+    parser.add_argument("--encoders", default=ENCODERS)
     parser.add_argument("--settings", type=Path)
     parser.add_argument("--work", type=Path)
     parser.add_argument("--results", type=Path)
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     encoders = [name for name in options.encoders.split(",") if name]
@@ -239,11 +252,10 @@ def main() -> int:
                 else:
                     models[name], tested = bench.tested(trial, selection)
                     found[name].append(tested)
-    print(f"{options.table}, {options.protocol}, seeds {options.seeds}: {', '.join(METRICS)}")
-    lines({} if by_time else dict(json.loads(PUBLISHED.read_text("utf-8"))[options.table]), trials, found)
-    if options.against:
-        differences(found, options.against)
-    print(f"load average {', '.join(f'{value:.2f}' for value in os.getloadavg())}")
+    outcome = told(options, trials, found)
+    print("\n".join(lines(outcome)))
+    if options.out:
+        written(options.out, outcome)
     return 0
 
 

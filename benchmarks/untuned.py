@@ -4,8 +4,8 @@
 
 DIR holds the folder of the table. `zhiyin ingest` reads all events but everybody's last one, and the titles;
 `zhiyin train` chooses, within its hour unless --minutes says otherwise, refits and publishes; the published system
-ranks all items for everybody, those in the history left out, and the last event is to be found. Then every model on its
-leaderboard is fitted on the same events, at the settings that training chose for it, and ranks beside it: the
+ranks all items for everybody, those in the history left out, and the last event is to be found. Then every single model
+on its leaderboard is fitted on the same events, at the settings that training chose for it, and ranks beside it: the
 difference of NDCG@10 with its 95 % interval over users. --work keeps the store and the system: what is there is not
 made again.
 
@@ -27,6 +27,7 @@ import polars as pl
 from accuracy import FOLDERS, read
 from preparing import SMALL, small_ratings
 
+from zhiyin.app.contenders import MIXTURES
 from zhiyin.app.loading import VECTORS, load_system
 from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.registry import make_model
@@ -123,7 +124,7 @@ def main() -> int:
         board = json.loads((current(out) / "leaderboard.json").read_text("utf-8"))
         chosen = board["chosen"]
         for row in board["rows"]:
-            if row["model"] == chosen:
+            if row["model"] in {chosen, *MIXTURES}:
                 continue
             model = make_model(row["model"], row["config"])
             model.fit(data, Selection().run())

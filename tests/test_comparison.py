@@ -13,8 +13,9 @@ import pytest
 from rich.console import Console
 
 from zhiyin.app.budget import LATER, Budget
-from zhiyin.app.comparison import ComparisonRequest, Divisions, compare, divisions, possible_divisions, refit
+from zhiyin.app.comparison import ComparisonRequest, compare, refit
 from zhiyin.app.contenders import MIXTURES, contenders
+from zhiyin.app.divisions import Divisions, divisions, possible_divisions
 from zhiyin.app.evaluate import EvaluateRequest, evaluate
 from zhiyin.app.ingest import IngestRequest, ingest
 from zhiyin.app.loading import load_system
@@ -282,7 +283,7 @@ def test_where_few_have_a_next_event_everybodys_last_one_is_asked_about(monkeypa
     assert few.protocol == "leave-one-out"
     by_next, by_last = (asked(divisions(data, protocol, 0)) for protocol in ("next", "leave-one-out"))
     assert few.notes == (f"No test next: it asks {by_next} users, leave-one-out {by_last}.",)
-    monkeypatch.setattr("zhiyin.app.comparison.ASKED", 10)
+    monkeypatch.setattr("zhiyin.app.divisions.ASKED", 10)
     enough = possible_divisions(data, "next", 0)
     assert enough is not None
     assert enough.protocol == "next"

@@ -10,19 +10,16 @@ import numpy as np
 
 from zhiyin.app.budget import LATER, TRAINED_LATER, Budget
 from zhiyin.app.contenders import MIXTURES, Contender, contenders
+from zhiyin.app.divisions import Divisions
 from zhiyin.app.mixing import joined, mixed
 from zhiyin.app.registry import make_model, stoppable
 from zhiyin.app.selection import (
-    ASKED,
-    TEST_START,
-    VALIDATION_START,
     WATCHED,
     Selection,
     Trial,
     best_fit,
     evaluated,
     share_of_the_chosen,
-    validation_split,
 )
 from zhiyin.core.arrays import TextVector
 from zhiyin.core.catalog import Users
@@ -30,7 +27,6 @@ from zhiyin.core.dataset import Dataset, Split
 from zhiyin.core.errors import InputError
 from zhiyin.core.models import Model, Progress, Silent, TaughtModel
 from zhiyin.core.vocabulary import UNKNOWN
-from zhiyin.dataset.splits import leave_one_out_split, next_event_split, time_split, user_holdout_split
 from zhiyin.evaluation.beyond import evaluate_beyond, exposure, item_popularity
 from zhiyin.evaluation.controls import different_lists, swapped
 from zhiyin.evaluation.intervals import Interval
@@ -44,34 +40,6 @@ from zhiyin.storage.opening import open_stores
 BASELINE = "popularity"
 LEADERS = 3
 """Models drawn in slices and popularity curves, besides the baseline."""
-
-TESTED = {
-    "next": "next event, what came before it known: chosen between 80 % and 90 % of the events, refitted before 90 %, "
-    "tested on each user's last one after",
-    "time": "by time: chosen on the events between 80 % and 90 %, refitted before 90 %, tested on the rest",
-    "leave-one-out": "leave-one-out: chosen on each user's last event but one, refitted before the last, tested on it",
-    "random": "users at random: a fifth of them chose, all but another fifth refitted, that fifth tests",
-}
-VALIDATED = {
-    "next": "validation figures, next event, what came before it known: each user's last one between 80 % and 90 %",
-    "time": "validation figures, by time: the events between 80 % and 90 %",
-    "leave-one-out": "validation figures, leave-one-out: each user's last event",
-    "random": "validation figures, users at random: a fifth of them",
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Divisions:
-    """validation: on which settings and model are chosen. test: on which nothing is; None where the data has no room.
-
-    protocol: how they were divided. words: what the figures are of. notes: what could not be done, and why.
-    """
-
-    validation: Split
-    test: Split | None
-    protocol: str
-    words: str
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,58 +77,6 @@ class Comparison:
     parts: ReportParts
     tested: bool
     protocol: str = ""
-
-
-def divisions(data: Dataset, protocol: str, seed: int) -> Divisions:
-    """A test part, and within what it leaves a validation part. Raises `InputError` where the data has no room."""
-    if protocol == "next":
-        inner, outer = next_event_split(data, VALIDATION_START, TEST_START), next_event_split(data, TEST_START)
-    elif protocol == "time":
-        inner, outer = time_split(data, VALIDATION_START, TEST_START), time_split(data, TEST_START)
-    elif protocol == "leave-one-out":
-        inner, outer = leave_one_out_split(data, "validation"), leave_one_out_split(data)
-    elif protocol == "random":
-        outer = user_holdout_split(data, 0.2, seed)
-        inner = user_holdout_split(outer.train, 0.25, seed + 1)
-    else:
-        raise InputError(f"unknown protocol {protocol!r}; choose {', '.join(TESTED)}")
-    return Divisions(inner, outer, protocol, TESTED[protocol])
-
-
-def possible_divisions(data: Dataset, protocol: str, seed: int) -> Divisions | None:
-    """`divisions`, or the nearest to it that the data allows, which its notes say; None where it allows nothing.
-
-    Where few users have a next event in the time for it, everybody's last event is asked about instead.
-    """
-    if protocol not in TESTED:
-        raise InputError(f"unknown protocol {protocol!r}; choose {', '.join(TESTED)}")
-    order = tuple(dict.fromkeys((protocol, "leave-one-out")))
-    notes: list[str] = []
-    found: list[Divisions] = []
-    for name in order:
-        try:
-            found.append(divisions(data, name, seed))
-        except InputError as error:
-            notes.append(f"No test {name}: {error}.")
-            continue
-        if protocol != "next" or _asked(found[-1]) >= ASKED:
-            break
-    if found:
-        best = max(found, key=_asked)
-        if best.protocol != protocol and found[0].protocol == protocol:
-            notes.append(f"No test {protocol}: it asks {_asked(found[0]):,} users, {best.protocol} {_asked(best):,}.")
-        return replace(best, notes=tuple(notes))
-    for name in order:
-        try:
-            return Divisions(validation_split(data, name, seed), None, name, VALIDATED[name], tuple(notes))
-        except InputError as error:
-            notes.append(f"No validation {name}: {error}.")
-    return None
-
-
-def _asked(parts: Divisions) -> int:
-    """Users that the smaller of the two parts asks."""
-    return min(len(split.holdout) for split in (parts.validation, parts.test) if split is not None)
 
 
 def compare(data: Dataset, parts: Divisions, request: ComparisonRequest) -> Comparison:

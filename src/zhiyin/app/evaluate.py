@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zhiyin.app.comparison import ComparisonRequest, compare, divisions, people_of
+from zhiyin.app.comparison import ComparisonRequest, compare, people_of
+from zhiyin.app.divisions import divisions
 from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.rating_comparison import RatingsRequest, compare_ratings
 from zhiyin.core.dataset import Dataset, Removal

@@ -12,10 +12,10 @@ from zhiyin.app.comparison import (
     ComparisonRequest,
     compare,
     people_of,
-    possible_divisions,
     refit,
     without_comparison,
 )
+from zhiyin.app.divisions import possible_divisions
 from zhiyin.app.loading import PROFILE, VECTORS
 from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.publishing import BOARD, REPORT, publish_fitted

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from zhiyin.app.comparison import possible_divisions
+from zhiyin.app.divisions import possible_divisions
 from zhiyin.app.loading import VECTORS
 from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.registry import make_model, reads_encoders

@@ -77,10 +77,11 @@ class Linear(StoredModel):
         {"past": (1.0, 0.1)},
         {"past": (1.0, 0.1), "words": 0.0, "content": 0.0},
         {"past": (1.0, 0.1), "l2": 300.0},
+        {"past": (0.03,)},
     )
     space: ClassVar[Mapping[str, Range | Choice]] = {
         "l2": Range(20.0, 2000.0, log=True),
-        "past": Choice(((0.3,), (1.0,), (1.0, 0.1), (2.0, 0.1), (1.0, 0.05))),
+        "past": Choice(((0.03,), (0.3,), (1.0,), (1.0, 0.1), (2.0, 0.1), (1.0, 0.05))),
         "ahead": Range(0.3, 3.0),
         "horizon": Range(1, 10),
         "words": Range(0.0, 6.0),
