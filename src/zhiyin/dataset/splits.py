@@ -34,8 +34,8 @@ def next_event_split(data: Dataset, start: float, end: float = 1.0) -> Split:
 
     The question is the last item that a user met for the first time in that span, and all that they did before it is
     known, as it is to a server that hears of every event; so newcomers are asked about, too, once something is known of
-    them. Events of one moment are known together: of those none tells of another, unless times tell no more than the
-    day. Raises `InputError` where most times are unknown, or all alike.
+    them. Events of one moment, the lines of an order, are known together and asked about together, unless times tell no
+    more than the day. Raises `InputError` where most times are unknown, or all alike.
     """
     low, high = _moments(data, start, end)
     return _next_events(data, low, high if end < 1 else None)
@@ -204,12 +204,12 @@ def _next_events(data: Dataset, low: int, high: int | None) -> Split:
     asked &= (histories.weights > 0) & _first_meetings(histories)
     last = np.full(len(data.users), -1)
     last[users[asked]] = np.flatnonzero(asked)
-    has = last >= 0
-    question = np.zeros(len(times), np.bool_)
-    question[last[has]] = True
-    evidence = has[users] & (np.arange(len(times)) < last[users])
     if (times[times != MISSING_TIME] % DAY).any():
-        evidence &= times < times[last[users]]
+        moments = times[last[users]]
+        question, evidence = asked & (times == moments), (last[users] >= 0) & (times < moments)
+    else:
+        places = np.arange(len(times))
+        question, evidence = places == last[users], places < last[users]
     return _divide(data, "next", before, question, now=low, keep_seen=False, evidence=evidence, moments=times[last])
 
 
