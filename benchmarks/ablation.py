@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from accuracy import FOLDERS, Bench, divided
 
+from zhiyin.app.contenders import MIXTURES
 from zhiyin.app.mixing import joined, mixed
 from zhiyin.app.selection import Selection, Trial
 from zhiyin.cli.show import Bars, console
@@ -29,7 +30,8 @@ from zhiyin.core.models import Model
 from zhiyin.evaluation.intervals import bootstrap_interval
 
 METRIC, RECALL = "ndcg@10", "recall@10"
-WHOLE, RANKER, BLEND = "the whole", "ranker", "blend"
+WHOLE = "the whole"
+BLEND, RANKER = MIXTURES
 PARTS = ("text-neighbours", "content", "linear", "transformer")
 RATES: dict[str, Any] = {"past": (1.0, 0.1)}
 SPECIAL: dict[str, dict[str, Any]] = {

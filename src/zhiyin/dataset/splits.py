@@ -215,7 +215,8 @@ def _next_events(data: Dataset, low: int, high: int | None) -> Split:
 
 def _first_meetings(histories: Histories) -> BoolVector:
     """(events,) whether no earlier one made its item known to its user."""
-    pairs = np.unique(np.stack([histories.users, histories.items]), axis=1, return_inverse=True)[1]
+    width = int(histories.items.max(initial=0)) + 1
+    pairs = np.unique(histories.users * width + histories.items, return_inverse=True)[1]
     seen = np.flatnonzero(np.ones(len(pairs), np.bool_) if histories.seen is None else histories.seen)
     first = np.full(len(pairs), len(pairs))
     np.minimum.at(first, pairs[seen], seen)

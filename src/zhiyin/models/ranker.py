@@ -104,7 +104,7 @@ class Ranker(Blend):
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         known, _ = self._fitted()
         scores = np.empty((len(queries), len(known)))
-        at_once = max(1, CELLS // max(1, len(known) * (1 + len(self.parts))))
+        at_once = self._at_once(len(known))
         for start in range(0, len(queries), at_once):
             part = queries[start : start + at_once]
             total, singly = self._told(part)
@@ -167,7 +167,7 @@ class Ranker(Blend):
         order = np.sort(generator.permutation(len(holdout))[:QUESTIONS])
         tables: list[FloatMatrix] = []
         labels: list[NDArray[np.float32]] = []
-        at_once = max(1, CELLS // max(1, len(held.train.items) * (1 + len(self.parts))))
+        at_once = self._at_once(len(known))
         for start in range(0, len(order), at_once):
             places = order[start : start + at_once]
             queries = [holdout.queries[place] for place in places]
@@ -196,6 +196,10 @@ class Ranker(Blend):
         }
         matrix = xgboost.DMatrix(np.concatenate(tables), np.concatenate(labels))
         self._trees = xgboost.train(settings, matrix, self.config.trees)
+
+    def _at_once(self, n_items: int) -> int:
+        """Queries whose scores by all parts are held together."""
+        return max(1, CELLS // max(1, n_items * (1 + len(self.parts))))
 
     def _speaking(self) -> list[str]:
         """The parts that count for known items."""
