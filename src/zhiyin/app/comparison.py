@@ -139,9 +139,7 @@ def refit(trial: Trial, data: Dataset, request: ComparisonRequest, purpose: str)
     model = make_model(trial.model, trial.config)
     if isinstance(model, TaughtModel):
         model.take(trial.learned)
-    name = trial.model.replace(":", "-")
-    folder = request.checkpoints / f"{name}-{purpose}" if request.checkpoints is not None else None
-    model.fit(data, replace(request.selection(trial.model).run(), checkpoints=folder))
+    model.fit(data, request.selection(trial.model).run().called(f"{trial.model}-{purpose}"))
     return model
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,7 @@ def fitted_inside(
     selection = Selection(seed, progress=progress, checkpoints=checkpoints, goal=Ratings())
     trial = best_trial(name, next(fold_splits(train, INNER_FOLDS, seed)), selection)
     model = make_model(name, trial.config)
-    folder = checkpoints / f"{name}-refit" if checkpoints is not None else None
-    model.fit(train, replace(selection.run(), checkpoints=folder))
+    model.fit(train, selection.run().called(f"{name}-refit"))
     return model, trial.config
 
 

@@ -128,7 +128,14 @@ class Selection:
     def run(self) -> Run:
         """What surrounds a fit that validates nothing."""
         hold_out = partial(weighing_split, seed=self.seed, protocol=self.protocol)
-        return Run(PlainTrainer(), PlainStatistics(), seed=self.seed, progress=self.progress, hold_out=hold_out)
+        return Run(
+            PlainTrainer(),
+            PlainStatistics(),
+            seed=self.seed,
+            progress=self.progress,
+            hold_out=hold_out,
+            checkpoints=self.checkpoints,
+        )
 
 
 @dataclass(frozen=True)
@@ -325,9 +332,8 @@ def tried(name: str, settings: Mapping[str, Any], split: Split, selection: Selec
 
 def _run(name: str, split: Split, selection: Selection) -> Run:
     return replace(
-        selection.run(),
+        selection.run().called(name),
         validate=lambda model: selection.goal.figure(model, split),
-        checkpoints=selection.checkpoints / name.replace(":", "-") if selection.checkpoints is not None else None,
         until=selection.until,
     )
 

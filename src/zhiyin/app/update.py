@@ -135,5 +135,7 @@ def _as_known(holdout: Holdout, system: System, data: Dataset, places: IntVector
 
 
 def _tested(manifest: Manifest) -> Interval | None:
-    tested = manifest.metrics.get("test")
-    return Interval(**tested[WATCHED]) if tested and manifest.split["protocol"] == "next" else None
+    tested = (manifest.metrics.get("test") or {}).get(WATCHED)
+    if tested is None or not tested["n"] or manifest.split["protocol"] != "next":
+        return None
+    return Interval(**tested)

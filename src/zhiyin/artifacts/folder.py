@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from zhiyin.core.errors import ArtifactError
 from zhiyin.core.models import Parameters
 from zhiyin.core.results import Manifest
+from zhiyin.core.strict_json import strict_json
 
 FORMAT_VERSION = 1
 KEPT_VERSIONS = 5
@@ -58,7 +59,7 @@ def publish(
         files=files,
         **description,
     )
-    (building / "manifest.json").write_text(json.dumps(asdict(manifest), ensure_ascii=False, indent=2), "utf-8")
+    (building / "manifest.json").write_text(strict_json(asdict(manifest), indent=2), "utf-8")
     for path in building.iterdir():
         _fsync(path)
     building.rename(folder / manifest.manifest_id)

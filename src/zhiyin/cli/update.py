@@ -1,6 +1,5 @@
 """`zhiyin update`: what came in since is folded into a published system."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zhiyin.cli.show import Bars, console, interval
+from zhiyin.core.strict_json import strict_json
 
 if TYPE_CHECKING:
     from zhiyin.app.update import UpdateReport
@@ -28,7 +28,7 @@ def update(
     if as_json:
         published = None if report.manifest is None else report.manifest.manifest_id
         told = {**asdict(report), "manifest": published, "worse": report.worse}
-        typer.echo(json.dumps(told, ensure_ascii=False))
+        typer.echo(strict_json(told))
         return
     for line in _lines(report):
         screen.print(line, highlight=False, soft_wrap=True)

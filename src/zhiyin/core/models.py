@@ -1,7 +1,7 @@
 """Protocols of models, encoders and training."""
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -192,6 +192,11 @@ class Run:
     checkpoints: Path | None = None
     before: Before | None = None
     until: float | None = None
+
+    def called(self, name: str) -> "Run":
+        """The same around a fit that keeps its checkpoints apart from others, under `name`."""
+        folder = self.checkpoints
+        return self if folder is None else replace(self, checkpoints=folder / name.replace(":", "-"))
 
 
 class Model(Protocol):

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from zhiyin.core.arrays import FloatVector
 from zhiyin.core.errors import InputError
+from zhiyin.core.strict_json import strict_json
 from zhiyin.evaluation.controls import DifferentLists
 from zhiyin.evaluation.intervals import Interval, PairedTest, bootstrap_interval, bootstrap_intervals, paired_test
 
@@ -166,7 +167,7 @@ class Leaderboard:
             "chosen": self.chosen,
             "rows": [_row_to_json(row) for row in self.rows],
         }
-        return json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
+        return strict_json(document, indent=2)
 
     @classmethod
     def from_json(cls, document: str) -> Self:
@@ -181,8 +182,8 @@ def _row_to_json(row: LeaderboardRow) -> dict[str, Any]:
         "model": row.model,
         "config": row.config,
         "metrics": {name: _interval(value) for name, value in row.metrics.items()},
-        "beyond": {name: _number(value) for name, value in row.beyond.items()},
-        "seconds": _number(row.seconds),
+        "beyond": dict(row.beyond),
+        "seconds": row.seconds,
         "p": None if row.test is None else row.test.p,
         "difference": None if row.test is None else _interval(row.test.difference),
         "validation": None if row.validation is None else _interval(row.validation),
@@ -215,15 +216,11 @@ def _row_from_json(row: Mapping[str, Any]) -> LeaderboardRow:
 
 
 def _interval(value: Interval) -> dict[str, float | int | None]:
-    return {"mean": _number(value.mean), "low": _number(value.low), "high": _number(value.high), "users": value.n}
+    return {"mean": value.mean, "low": value.low, "high": value.high, "users": value.n}
 
 
 def _known(value: Mapping[str, Any]) -> Interval:
     return Interval(_defined(value["mean"]), _defined(value["low"]), _defined(value["high"]), value["users"])
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def _defined(value: float | None) -> float:

@@ -265,8 +265,7 @@ def within(run: Run, name: str) -> Run:
     if before is not None:
         parts = before.model.parts if isinstance(before.model, Blend) else {}
         before = replace(before, model=parts[name]) if name in parts else None
-    checkpoints = run.checkpoints / name.replace(":", "-") if run.checkpoints is not None else None
-    return replace(run, checkpoints=checkpoints, before=before)
+    return replace(run.called(name), before=before)
 
 
 def _met(data: Dataset) -> BoolVector:

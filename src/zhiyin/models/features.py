@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import xgboost
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -13,7 +12,8 @@ from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.histories import Histories
 from zhiyin.core.models import Candidates, FitReport, Parameters, Run
 from zhiyin.models.inputs import decay
-from zhiyin.models.stored import ModelConfig, StoredModel
+from zhiyin.models.stored import StoredModel
+from zhiyin.models.trees import TreesConfig, as_array, from_array, grown
 
 RECENT_DAYS = 30.0
 """Half life of the second popularity column: what is liked at present, besides what always was."""
@@ -25,23 +25,17 @@ ROWS_AT_ONCE = 200_000
 
 
 class FeatureTrees(StoredModel):
-    """XGBoost (Chen and Guestrin, 2016) on observed likes against sampled items, with logistic loss.
+    """XGBoost on observed likes against sampled items.
 
     Columns: user features, item features, the mean item features of the likes before, the product of the two summed,
     the log count of those likes, the log popularity of the item, ever and of late.
     """
 
-    class Config(ModelConfig):
-        """trees, depth, learning_rate, min_child_weight: of the ensemble. negatives: sampled items a like.
-
-        learn_from: share of likes, the latest, that are learned from with the popularity before them.
-        positives: at most that many of these, drawn at random.
+    class Config(TreesConfig):
+        """negatives: sampled items a like. learn_from: share of likes, the latest, that are learned from with the
+        popularity before them. positives: at most that many of these, drawn at random.
         """
 
-        trees: int = Field(default=100, ge=1)
-        depth: int = Field(default=4, ge=1, le=16)
-        learning_rate: float = Field(default=0.1, gt=0, le=1)
-        min_child_weight: float = Field(default=1.0, ge=0)
         negatives: int = Field(default=4, ge=1)
         learn_from: float = Field(default=0.3, gt=0, le=1)
         positives: int = Field(default=50_000, ge=1)
@@ -83,23 +77,12 @@ class FeatureTrees(StoredModel):
             item_features=item_features,
             columns=learning,
         )
-        settings = {
-            "objective": "binary:logistic",
-            "max_depth": self.config.depth,
-            "learning_rate": self.config.learning_rate,
-            "min_child_weight": self.config.min_child_weight,
-            # Free to rise and fall, trees tell single items apart by their exact popularity and learn them by heart.
-            "monotone_constraints": (0,) * (table.shape[1] - 2) + (1, 1),
-            "tree_method": "hist",
-            # Threads that wait for each other spin, and where a core is taken one alone is several times as fast.
-            "nthread": 1,
-            "seed": run.seed,
-            "verbosity": 0,
-        }
-        booster = xgboost.train(settings, xgboost.DMatrix(table, labels.ravel()), self.config.trees)
+        # Free to rise and fall, trees tell single items apart by their exact popularity and learn them by heart.
+        rising = (0,) * (table.shape[1] - 2) + (1, 1)
+        booster = grown(table, labels.ravel(), self.config, run.seed, monotone_constraints=rising)
         self.load_parameters(
             {
-                "booster": np.frombuffer(bytes(booster.save_raw("ubj")), np.uint8),
+                "booster": as_array(booster),
                 "item_columns": _popularity(likes, data, data.now),
                 "item_features": item_features,
                 "user_width": np.array([data.user_features.matrix.shape[1]], np.int64),
@@ -108,8 +91,7 @@ class FeatureTrees(StoredModel):
         return FitReport()
 
     def _prepare(self, parameters: Parameters) -> None:
-        self._booster = xgboost.Booster({"nthread": 1})
-        self._booster.load_model(bytearray(parameters["booster"].tobytes()))
+        self._booster = from_array(parameters["booster"])
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         """Log odds that the user likes the item; a user without features counts as unknown in each of them."""

@@ -27,6 +27,7 @@ from zhiyin.core.models import Candidates, FitReport, Parameters, Run, gather
 from zhiyin.core.results import Contributions
 from zhiyin.models.blend import Blend, BlendConfig, within
 from zhiyin.models.standing import steepness
+from zhiyin.models.trees import TreesConfig, as_array, from_array, grown
 
 TREES, APPEAL = "ranker.trees", "ranker.appeal"
 
@@ -36,11 +37,12 @@ QUESTIONS = 10_000
 CELLS = 20_000_000
 """Scores by all parts that are held at once."""
 
+DRAWN = 0.7
+"""Share of the rows, and of the columns, that a tree is grown from."""
 
-class RankerConfig(BlendConfig):
-    """candidates: so many of the blend's best items are put in another order. trees, depth, learning_rate,
-    min_child_weight: of the ensemble.
-    """
+
+class RankerConfig(BlendConfig, TreesConfig):
+    """candidates: so many of the blend's best items are put in another order."""
 
     candidates: int = Field(default=100, ge=1)
     trees: int = Field(default=150, ge=1)
@@ -128,12 +130,11 @@ class Ranker(Blend):
 
     def learned(self) -> Parameters:
         """What a fit on more data takes over."""
-        return {} if self._trees is None else {TREES: np.frombuffer(bytes(self._trees.save_raw("ubj")), np.uint8)}
+        return {} if self._trees is None else {TREES: as_array(self._trees)}
 
     def take(self, learned: Parameters) -> None:
         if TREES in learned:
-            self._trees = xgboost.Booster({"nthread": 1})
-            self._trees.load_model(bytearray(np.asarray(learned[TREES]).tobytes()))
+            self._trees = from_array(learned[TREES])
 
     def parameters(self) -> Parameters:
         return {**super().parameters(), **self.learned(), APPEAL: self._appeal}
@@ -182,20 +183,8 @@ class Ranker(Blend):
                     labels.append(answers.astype(np.float32))
         if not tables:
             return
-        settings = {
-            "objective": "binary:logistic",
-            "max_depth": self.config.depth,
-            "learning_rate": self.config.learning_rate,
-            "min_child_weight": self.config.min_child_weight,
-            "subsample": 0.7,
-            "colsample_bytree": 0.7,
-            "tree_method": "hist",
-            "nthread": 1,
-            "seed": seed,
-            "verbosity": 0,
-        }
-        matrix = xgboost.DMatrix(np.concatenate(tables), np.concatenate(labels))
-        self._trees = xgboost.train(settings, matrix, self.config.trees)
+        table, liked = np.concatenate(tables), np.concatenate(labels)
+        self._trees = grown(table, liked, self.config, seed, subsample=DRAWN, colsample_bytree=DRAWN)
 
     def _at_once(self, n_items: int) -> int:
         """Queries whose scores by all parts are held together."""
