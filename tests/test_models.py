@@ -1,3 +1,4 @@
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -256,6 +257,40 @@ def test_linear_goes_by_the_order_of_events() -> None:
     model.fit(data, RUN)
     for latest, following in ((1, 2), (3, 0)):
         assert model.score([Query(History.of_items([0, latest]), START)])[0].argmax() == following
+
+
+@given(
+    st.lists(st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=4), max_size=5), min_size=1, max_size=5),
+    st.randoms(use_true_random=False),
+)
+def test_linear_takes_an_order_as_one_step_whatever_the_order_of_its_lines(
+    users: list[list[list[int]]], chance: random.Random
+) -> None:
+    def scores(bought: list[list[list[int]]]) -> FloatMatrix:
+        model = Linear(Linear.Config(l2=2.0, together=True, words=0))
+        histories = [ordered(orders) for orders in bought]
+        model.fit(dataset_of(histories, 7), RUN)
+        return model.score([Query(history, START) for history in histories])
+
+    shuffled = [[chance.sample(order, len(order)) for order in orders] for orders in users]
+    np.testing.assert_allclose(scores(shuffled), scores(users), atol=1e-5)
+
+
+def ordered(orders: list[list[int]]) -> History:
+    """A day between one order and the next."""
+    lines = History.of_items([item for order in orders for item in order])
+    days = np.repeat(np.arange(len(orders)), [len(order) for order in orders])
+    return replace(lines, timestamps=START + DAY * days)
+
+
+def test_linear_learns_from_whole_orders_what_the_next_one_holds() -> None:
+    histories = [ordered([[0, 1], [2, 3]]), ordered([[4, 5], [6, 0]])]
+    model = Linear(Linear.Config(together=True, horizon=1, words=0))
+    model.fit(dataset_of(histories * 20, 7), RUN)
+    for order, following in (([0, 1], {2, 3}), ([5, 4], {0, 6})):
+        scores = model.score([Query(ordered([order]), START)])[0]
+        assert set(np.argsort(-scores)[:2].tolist()) == following
+        assert np.ptp(scores[sorted(following)]) < 1e-6
 
 
 def test_what_one_user_adds_to_linear_is_bounded() -> None:

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
+from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector, IntVector
+from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.histories import Histories
 from zhiyin.models.inputs import Sparse, parts_of
 from zhiyin.models.neighbours import norms
 
 TRIFLE = 1e-2
-"""Events that count less are not read."""
+"""Steps that count less are not read."""
 
 EVENTS_READ = 1 << 23
 """Events, each as often as it is read, whose sums are made at a time."""
@@ -22,27 +23,29 @@ EVENTS_READ = 1 << 23
 
 @dataclass(frozen=True)
 class Fading:
-    """past: rates per event before a place, side by side. ahead: rate behind it, of `horizon` events."""
+    """past: rates per step before a place, side by side. ahead: rate behind it, of `horizon` steps. together: a step is
+    all events of one moment, such as the lines of an order, which are then of length 1 together; else every event is.
+    """
 
     past: tuple[float, ...]
     ahead: float
     horizon: int
+    together: bool = False
 
     @property
     def units(self) -> FloatVector:
         """(rates,) what a history of different items is multiplied by to be of length 1."""
         return np.sqrt(1.0 - np.exp(-2.0 * np.array(self.past)))
 
-    @property
-    def window(self) -> int:
-        """Events before a place that are read at the slowest rate."""
-        return max(map(_window, self.past))
+    def left(self, timestamps: IntVector) -> FloatMatrix:
+        """(rates, n) what is left of the latest events, the oldest first; zeros where it is too little to count.
 
-    def left(self, n: int) -> FloatMatrix:
-        """(rates, n) what is left of the latest `n` events, the oldest first."""
-        ages = np.arange(n)[::-1]
+        timestamps: (n,) epoch ms.
+        """
+        steps: IntVector = np.cumsum(self._begin(timestamps))
+        ages = steps.max(initial=0) - steps
         read = ages < np.array([[_window(rate)] for rate in self.past])
-        left: FloatMatrix = self.units[:, None] * np.exp(-np.outer(self.past, ages)) * read
+        left: FloatMatrix = self.units[:, None] * np.exp(-np.outer(self.past, ages)) * (_shares(steps) * read)
         return left
 
     def sums(self, histories: Histories, users: IntVector, n_items: int, bound: float) -> Sparse:
@@ -54,39 +57,55 @@ class Fading:
         return reduce(operator.add, (self._sums(histories, part, n_items, bound) for part in parts))
 
     def _sums(self, histories: Histories, users: IntVector, n_items: int, bound: float) -> Sparse:
-        first, last = histories.indptr[users], histories.indptr[users + 1] - 1
-        places = np.maximum(last - first, 0)
-        user = np.repeat(np.arange(len(users)), places)
-        events = np.arange(len(user)) + np.repeat(first - np.cumsum(places) + places, places)
-        back, ahead = events - first[user], last[user] - events
+        steps, owner = self._steps(histories, users, n_items)
+        last = np.searchsorted(owner, owner, side="right") - 1
+        places = np.flatnonzero(np.arange(len(owner)) < last)
+        user, back, ahead = owner[places], places - np.searchsorted(owner, owner)[places], last[places] - places
         before: Sparse = sparse.hstack(
             [
-                unit * _faded(histories.items, events, -np.arange(_window(rate)), back, rate=rate, width=n_items)
+                unit * _faded(len(owner), places, -np.arange(_window(rate)), back, rate=rate) @ steps
                 for unit, rate in zip(self.units, self.past, strict=True)
             ],
             format="csr",
         )
-        steps = np.arange(1, self.horizon + 1)
-        behind = _faded(histories.items, events, steps, ahead, rate=self.ahead, width=n_items)
+        behind = _faded(len(owner), places, np.arange(1, self.horizon + 1), ahead, rate=self.ahead) @ steps
         length = norms(before)
         added = np.bincount(user, length * (length + norms(behind)), len(users))
         scale = sparse.diags_array(np.sqrt(bound / np.maximum(added, bound))[user])
         before, behind = (sparse.csr_matrix(scale @ each, dtype=np.float32) for each in (before, behind))
         return sparse.hstack([before.T @ before, before.T @ behind], format="csr")
 
+    def _begin(self, timestamps: IntVector) -> BoolVector:
+        """(n,) whether an event begins another step than the one before it."""
+        if not self.together:
+            return np.ones(len(timestamps), np.bool_)
+        begin: BoolVector = (np.diff(timestamps, prepend=timestamps[:1] - 1) != 0) | (timestamps == MISSING_TIME)
+        return begin
+
+    def _steps(self, histories: Histories, users: IntVector, n_items: int) -> tuple[Sparse, IntVector]:
+        """What each step of these users holds (steps, n_items), and the place of its user among them, in order."""
+        lengths = histories.lengths[users]
+        owner = np.repeat(np.arange(len(users)), lengths)
+        events = np.arange(len(owner)) + np.repeat(histories.indptr[users] - np.cumsum(lengths) + lengths, lengths)
+        begins = self._begin(histories.timestamps[events]) | (np.diff(owner, prepend=-1) != 0)
+        starts = np.concatenate([np.flatnonzero(begins), [len(events)]])
+        cells = _shares(np.cumsum(begins) - 1), histories.items[events], starts
+        return sparse.csr_matrix(cells, (len(starts) - 1, n_items)), owner[begins]
+
 
 def _window(rate: float) -> int:
     return 1 + int(-np.log(TRIFLE) / rate)
 
 
-def _faded(
-    items: IntVector, events: IntVector, steps: IntVector, room: IntVector, *, rate: float, width: int
-) -> Sparse:
-    """(events, width): items `steps` away from each event, where there is `room`, fading with the distance."""
+def _shares(steps: IntVector) -> FloatVector:
+    """(n,) what each event is of its step, of length 1. steps: (n,) which it belongs to."""
+    shares: FloatVector = np.bincount(steps)[steps] ** -0.5 if len(steps) else np.zeros(0)
+    return shares
+
+
+def _faded(n: int, places: IntVector, steps: IntVector, room: IntVector, *, rate: float) -> Sparse:
+    """(places, n): what is left of those of `n` that are `steps` away from each of `places`, where there is `room`."""
     there = room[:, None] >= np.abs(steps)
     rows, ages = np.nonzero(there)
     starts: NDArray[np.int64] = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
-    cells = np.exp(-rate * ages), items[events[rows] + steps[ages]], starts
-    matrix: Sparse = sparse.csr_matrix(cells, (len(events), width))
-    matrix.sum_duplicates()
-    return matrix
+    return sparse.csr_matrix((np.exp(-rate * ages), places[rows] + steps[ages], starts), (len(places), n))

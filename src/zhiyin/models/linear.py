@@ -1,7 +1,7 @@
 """What comes next as a linear function of what came before, in closed form, and of what items are about.
 
-With x_t the events of a user up to the t-th, fading event by event at one rate or at several, side by side, y_t those
-behind it, and N the nearness of items by their words and content vectors:
+With e_t the t-th event of a user, or all events of a moment, x_t those up to the t-th, fading step by step at one rate
+or at several, side by side, y_t those behind it, and N the nearness of items by their words and content vectors:
 
     x_t = for each rate p: sqrt(1 - exp(-2p)) sum over j <= t of exp(-p (t - j)) e_j       of length 1, if all differ
     y_t = sum over 0 < k <= horizon of exp(-ahead (k - 1)) e_t+k
@@ -46,19 +46,22 @@ NEAREST = 100
 
 
 class LinearConfig(ModelConfig):
-    """l2: ridge penalty. past: how fast events fade, per event, before a place in a history, one rate or several.
+    """l2: ridge penalty. past: how fast events fade, per step, before a place in a history, one rate or several.
     ahead: how fast they fade behind it.
 
-    horizon: events behind a place that are answers. words, content: as how many answers to the one item alone it counts
-    when another has the same words, or content vectors, by the mean over `encoders`; 0 reads none. support: items, each
-    at each rate, that one item is predicted from at most; None takes all in a small catalogue, and in a large one a
-    hundred, up to five hundred for an item with many events. bound: limit on what one user adds to the sums.
+    horizon: steps behind a place that are answers. together: whether events of one moment are one step, as the lines of
+    an order, which have no order of their own; else every event is one. words, content: as how many answers to the one
+    item alone it counts when another has the same words, or content vectors, by the mean over `encoders`; 0 reads none.
+    support: items, each at each rate, that one item is predicted from at most; None takes all in a small catalogue, and
+    in a large one a hundred, up to five hundred for an item with many events. bound: limit on what one user adds to the
+    sums.
     """
 
     l2: float = Field(default=100.0, gt=0)
     past: tuple[Annotated[float, Field(ge=0.02, le=100)], ...] = Field(default=(1.0, 0.1), min_length=1)
     ahead: float = Field(default=1.0, ge=0)
     horizon: int = Field(default=5, ge=1)
+    together: bool = False
     words: float = Field(default=2.0, ge=0)
     content: float = Field(default=1.0, ge=0)
     encoders: tuple[str, ...] = ()
@@ -77,7 +80,7 @@ class Linear(StoredModel):
         {"past": (1.0, 0.1)},
         {"past": (1.0, 0.1), "words": 0.0, "content": 0.0},
         {"past": (1.0, 0.1), "l2": 300.0},
-        {"past": (0.03,)},
+        {"past": (1.0, 0.1), "together": True},
     )
     space: ClassVar[Mapping[str, Range | Choice]] = {
         "l2": Range(20.0, 2000.0, log=True),
@@ -166,7 +169,7 @@ class Linear(StoredModel):
 
     @property
     def _fading(self) -> Fading:
-        return Fading(self.config.past, self.config.ahead, self.config.horizon)
+        return Fading(self.config.past, self.config.ahead, self.config.horizon, self.config.together)
 
     def _on_all(self, sums: Sparse, likeness: Likeness) -> Sparse:
         n_rows = sums.shape[0]
@@ -198,5 +201,7 @@ class Linear(StoredModel):
 
     def _evidence(self, query: Query) -> tuple[IntVector, FloatMatrix]:
         """Places (k,) in the history that are read, oldest first, and what is left of each at each rate (rates, k)."""
-        places = liked(query, self._fading.window, self.n_items)
-        return places, self._fading.left(len(places))
+        places = liked(query, len(query.history), self.n_items)
+        left = self._fading.left(query.history.timestamps[places])
+        read = left.any(axis=0)
+        return places[read], left[:, read]
