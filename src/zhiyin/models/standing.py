@@ -16,6 +16,7 @@ not say: most would lie behind all of those that count.
 """
 
 import numpy as np
+from scipy.stats import rankdata
 
 from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector
 
@@ -35,7 +36,7 @@ def standings(scores: FloatMatrix, known: BoolVector, form: str) -> FloatMatrix:
         if form == "deviations":
             found[row] = (mine - others.mean()) * steep
             continue
-        ranked = K / (K + _ranks(others))
+        ranked = K / (K - 1 + rankdata(-others, "min"))
         ranked *= steepness(ranked)
         found[row, known] = ranked
         found[row, ~known] = ranked.max() + (mine[~known] - others.max()) * steep
@@ -46,10 +47,3 @@ def steepness(scores: FloatVector) -> float:
     """What a score of one more counts, where those of known items are `scores`; 0 where all are equal."""
     spread = float(scores.std()) if len(scores) else 0.0
     return 1.0 / spread if spread else 0.0
-
-
-def _ranks(scores: FloatVector) -> FloatVector:
-    """From 0; equal for equal scores."""
-    _, place, count = np.unique(-scores, return_inverse=True, return_counts=True)
-    ranks: FloatVector = (np.cumsum(count) - count)[place].astype(np.float64)
-    return ranks

@@ -80,8 +80,10 @@ class Asked:
     def among(self, items: BoolVector) -> "Asked":
         """Of those `items` (items,) alone, and of the users who went on to one of them."""
         users = (self.answers & items).any(axis=1)
+        if users.all() and items.all():
+            return self
         chosen = np.ix_(users, items)
-        found = self.standings[:, :, users][..., items]
+        found = np.stack([[form[chosen] for form in model] for model in self.standings])
         return Asked(found, self.new[items], self.answers[chosen], self.hidden[chosen])
 
 
@@ -211,7 +213,7 @@ def _grown(
     """(models,) weights and forms, the first ones in this `form`, and the NDCG@10 that they reach together."""
     found = told.standings
     weights, forms = _equals(told, wanted, singly, form), np.full(len(found), form)
-    total = told.shown(np.tensordot(weights.astype(found.dtype), found[:, form], 1)).astype(found.dtype)
+    total = told.shown(_together(weights, found[:, form]))
     figures = _ndcg(total, wanted, DEEP)
     while not weights.all():
         tried = [
@@ -234,8 +236,7 @@ def _equals(told: Asked, wanted: _Wanted, singly: Sequence[FloatVector], form: i
     """
     best = max(singly, key=lambda figures: float(figures.mean()))
     equal = np.array([not surely(best - figures) for figures in singly], np.float64)
-    together = np.tensordot(equal.astype(told.standings.dtype), told.standings[:, form], 1)
-    if surely(best - _ndcg(told.shown(together), wanted)):
+    if surely(best - _ndcg(told.shown(_together(equal, told.standings[:, form])), wanted)):
         equal = np.array([figures is best for figures in singly], np.float64)
     return equal
 
@@ -274,7 +275,7 @@ def _level(asked: Asked, weights: FloatMatrix, share: float) -> float:
     if asked.new.all() or not asked.new.any() or share >= 1:
         return 0.0
     known, fresh = (
-        _best(np.tensordot(weights[kind], asked.standings[:, 0][..., items], 1), asked.hidden[:, items])
+        _best(_together(weights[kind], asked.standings[:, 0])[:, items], asked.hidden[:, items])
         for kind, items in enumerate((~asked.new, asked.new))
     )
     shown = np.isfinite(fresh)
@@ -288,6 +289,15 @@ def _level(asked: Asked, weights: FloatMatrix, share: float) -> float:
         taken = float((shown & (fresh + level >= places[:, :1])).sum()) / max(1, np.isfinite(places).sum())
         low, high = (low, level) if taken > share else (level, high)
     return level
+
+
+def _together(weights: FloatVector, found: FloatMatrix) -> FloatMatrix:
+    """(users, items) float32 of `found` (models, users, items)."""
+    total = np.zeros(found.shape[1:], np.float32)
+    for weight, each in zip(weights.astype(np.float32), found, strict=True):
+        if weight:
+            total += weight * each
+    return total
 
 
 def _best(scores: FloatMatrix, hidden: BoolMatrix) -> FloatMatrix:
