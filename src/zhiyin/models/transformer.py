@@ -23,6 +23,7 @@ class TransformerConfig(NextItemConfig):
     layers: int = Field(default=2, ge=1)
     heads: int = Field(default=2, ge=1)
     batch_users: int = Field(default=64, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
 
 
@@ -58,7 +59,9 @@ class Packed:
 
 
 class Block(nn.Module):
-    """Pre-norm attention and feed-forward, from plain linear layers so that per-user gradients can be taken."""
+    """Attention and feed-forward, each normed with what it is added to (Vaswani et al., 2017); from plain linear layers,
+    so that per-user gradients can be taken.
+    """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -72,11 +75,10 @@ class Block(nn.Module):
 
     def forward(self, states: Tensor, packed: Packed) -> Tensor:
         """(tokens, dim)"""
-        normed = self.attention_norm(states)
-        told = torch.cat([self.query(normed), self.key(normed), self.value(normed)], 1)
+        told = torch.cat([self.query(states), self.key(states), self.value(states)], 1)
         read = torch.cat([self._attended(told, tokens) for tokens in packed.groups]).index_select(0, packed.back)
-        states = states + self.drop(self.merge(read))
-        return cast(Tensor, states + self.drop(self.narrow(F.gelu(self.widen(self.feed_norm(states))))))
+        states = self.attention_norm(states + self.drop(self.merge(read)))
+        return cast(Tensor, self.feed_norm(states + self.drop(self.narrow(F.gelu(self.widen(states))))))
 
     def _attended(self, told: Tensor, tokens: Tensor) -> Tensor:
         """(n * width, dim) what each of `tokens` (n, width) reads of those before it and of itself."""
@@ -98,7 +100,6 @@ class Network(NextItemNetwork):
         self.table = nn.Embedding(n_items + 1, config.dim)
         self.positions = nn.Embedding(config.length, config.dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(config.dim)
         self.drop = nn.Dropout(config.dropout)
         nn.init.normal_(self.table.weight, std=0.02)
         nn.init.normal_(self.positions.weight, std=0.02)
@@ -117,7 +118,7 @@ class Network(NextItemNetwork):
         states = self.drop(F.embedding(packed.rows, evidence) + self.positions(packed.places))
         for block in self.blocks:
             states = block(states, packed)
-        return cast(Tensor, self.norm(states))
+        return cast(Tensor, states)
 
     def read(self, sequences: Sequence[IntVector], evidence: Tensor) -> Tensor:
         # With the row that starts a history, the latest place that training asked about is the last of the table.
