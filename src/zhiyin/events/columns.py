@@ -9,9 +9,11 @@ _NAMES: dict[str, str] = {
     "user_id": "user userid uid customer customerid custid client clientid reviewerid memberid visitorid buyerid person"
     " personid 用户 用户id 用户编号 用户名 用户标识 客户 客户编号 客户id 客户号 会员 会员id 会员编号 会员号 顾客"
     " 顾客编号 买家",
-    "item_id": "item itemid iid asin parentasin product productid movie movieid stockcode sku skuid goodsid isbn bookid"
-    " videoid songid trackid articleid newsid contentid mlid 商品 商品id 商品编号 商品编码 商品代码 物品 物品id"
-    " 物品编号 产品 产品id 产品编号 产品编码 货号 电影 电影id 电影编号 视频id 内容id 存货编码",
+    "item_id": "item itemid iid asin parentasin product productid movie movieid stockcode sku skuid goodsid isbn book"
+    " bookid video videoid song songid track trackid article articleid news newsid contentid mlid appid game gameid"
+    " anime animeid recipe recipeid businessid beerid venueid locationid poiid gmapid jokeid 商品 商品id 商品编号"
+    " 商品编码 商品代码 物品 物品id 物品编号 产品 产品id 产品编号 产品编码 货号 电影 电影id 电影编号 视频 视频id 内容id"
+    " 存货编码 歌曲 歌曲id 图书 图书id 书籍 文章 文章id 新闻 新闻id 课程 课程id 酒店 酒店id",
     "event": "eventtype eventname eventkind action actiontype behavior behaviour behaviortype feedbacktype interaction"
     " interactiontype type 事件 事件类型 行为 行为类型 动作 操作",
     "rating": "rating ratings score stars star overall reviewscore 评分 打分 得分 星级",

@@ -59,8 +59,9 @@ class Packed:
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each normed with what it is added to (Vaswani et al., 2017); from plain linear layers,
-    so that per-user gradients can be taken.
+    """Attention and feed-forward, each normed with what it is added to (Vaswani et al., 2017).
+
+    From plain linear layers, so that per-user gradients can be taken.
     """
 
     def __init__(self, config: TransformerConfig) -> None:
