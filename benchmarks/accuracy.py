@@ -15,8 +15,9 @@ their standard deviation; seconds are of one fit, of an interrupted one since it
 model, which then tries no others.
 --results keeps figures and fitted models: what is there is not made again, so other settings take another folder; an
 interrupted training goes on. Published figures are in published.json beside this file.
---against names the model whose NDCG@10 is taken off that of each other, user by user, in the mean over the seeds: the
-difference with its 95 % interval over users, of all answers and of those that at most 5 events are trained on.
+--against names the model, no part of blend and ranker, whose NDCG@10 is taken off that of each other, user by user, in
+the mean over the seeds: the difference with its 95 % interval over users, of all answers and of those that at most 5
+events are trained on.
 --out keeps all that is printed as JSON, which outcomes.py makes docs/accuracy.md of.
 """
 
@@ -237,7 +238,8 @@ def main() -> int:
         for name in options.models.split(","):
             bars.begin(f"{name}, choosing settings")
             trials[name], fitted[name] = bench.chosen(name, selections[0])
-        if len(trials) > 1:
+        fitted.pop(options.against, None)
+        if len(fitted) > 1:
             bars.begin(f"{' and '.join(MIXTURES)}, learning")
             trials |= mixed(trials, fitted, parts.validation, seeds[0])
         fitted.clear()
