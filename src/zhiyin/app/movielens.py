@@ -139,10 +139,11 @@ def _without_header(content: bytes) -> bytes:
 
 def _size(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        # A file may be moved while it is looked at.
-        with suppress(OSError):
-            total += path.stat().st_size if path.is_file() else 0
+    # Files and folders may be gone while they are looked at; `os.walk` passes over such folders.
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(place, name).stat().st_size
     return total
 
 
