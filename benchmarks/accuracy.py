@@ -22,15 +22,16 @@ events are trained on.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -93,6 +94,16 @@ class Tested:
     seconds: float
     figures: Mapping[str, FloatVector]
 
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        with np.load(path) as found:
+            return cls(float(found["seconds"]), {each: found[each] for each in FIGURES})
+
+    def write(self, path: Path) -> None:
+        building = path.with_suffix(".building.npz")
+        np.savez(building, allow_pickle=False, seconds=np.array(self.seconds), **self.figures)
+        building.replace(path)
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -114,9 +125,29 @@ class Bench:
         selection = replace(selection, settings=given, fixed=fixed, checkpoints=self.kept / CHECKPOINTS)
         trial, model = best_fit(name, self.parts.validation, selection)
         save_file(dict(model.parameters()), fit)
-        about = {"model": trial.model, "config": trial.config, "validation": trial.validation, "seconds": trial.seconds}
-        written(told, about)
+        written(told, about(trial))
         return trial, model
+
+    def mixtures(self, trials: Mapping[str, Trial], fitted: Mapping[str, Model], seed: int) -> dict[str, Trial]:
+        """Of the models `fitted`, by name."""
+        paths = {name: self.kept / f"{name}-{digest(fitted)}-settings.json" for name in MIXTURES}
+        if not all(path.exists() for path in paths.values()):
+            for name, trial in mixed(trials, fitted, self.parts.validation, seed).items():
+                save_file(dict(trial.learned), paths[name].with_suffix(".safetensors"))
+                written(paths[name], about(trial))
+        found = {name: json.loads(path.read_text("utf-8")) for name, path in paths.items()}
+        learned = {name: load_file(path.with_suffix(".safetensors")) for name, path in paths.items()}
+        return {name: Trial(intervals={}, learned=learned[name], **told) for name, told in found.items()}
+
+    def tested_mixture(self, trial: Trial, parts: Mapping[str, Model], seconds: float, seed: int) -> Tested:
+        """seconds: of the fits of its `parts`."""
+        assert self.parts.test is not None
+        told = self.kept / f"{trial.model}-{digest(parts)}-{seed}.npz"
+        if told.exists():
+            return Tested.read(told)
+        tested = Tested(seconds, self.figures(joined(trial, parts, self.parts.test.train)))
+        tested.write(told)
+        return tested
 
     def tested(self, trial: Trial, selection: Selection) -> tuple[Model, Tested]:
         """The model, fitted on all that comes before the test, and how it did there."""
@@ -124,16 +155,13 @@ class Bench:
         name = f"{trial.model}-{selection.seed}"
         told, fit = self.kept / f"{name}.npz", self.kept / f"{name}.safetensors"
         if told.exists():
-            with np.load(told) as found:
-                return loaded(trial, fit), Tested(float(found["seconds"]), {each: found[each] for each in FIGURES})
+            return loaded(trial, fit), Tested.read(told)
         began = time.perf_counter()
         model = make_model(trial.model, trial.config)
         model.fit(self.parts.test.train, replace(selection.run(), checkpoints=self.kept / CHECKPOINTS / name))
         tested = Tested(time.perf_counter() - began, self.figures(model))
         save_file(dict(model.parameters()), fit)
-        building = told.with_suffix(".building.npz")
-        np.savez(building, allow_pickle=False, seconds=np.array(tested.seconds), **tested.figures)
-        building.replace(told)
+        tested.write(told)
         return model, tested
 
     def figures(self, model: Model) -> dict[str, FloatVector]:
@@ -144,6 +172,14 @@ class Bench:
         found = evaluate_views(model, test.holdout, n_items, views, ks=(5, 10))
         told = {f"{view}{metric}": found[view].metrics[metric] for view in views for metric in METRICS}
         return {name: told[name] for name in FIGURES}
+
+
+def about(trial: Trial) -> dict[str, Any]:
+    return {"model": trial.model, "config": trial.config, "validation": trial.validation, "seconds": trial.seconds}
+
+
+def digest(names: Iterable[str]) -> str:
+    return hashlib.sha256(",".join(sorted(names)).encode()).hexdigest()[:8]
 
 
 def loaded(trial: Trial, fit: Path) -> Model:
@@ -241,7 +277,7 @@ def main() -> int:
         fitted.pop(options.against, None)
         if len(fitted) > 1:
             bars.begin(f"{' and '.join(MIXTURES)}, learning")
-            trials |= mixed(trials, fitted, parts.validation, seeds[0])
+            trials |= bench.mixtures(trials, fitted, seeds[0])
         fitted.clear()
         found: dict[str, list[Tested]] = {name: [] for name in trials}
         for selection in selections:
@@ -250,7 +286,8 @@ def main() -> int:
                 bars.begin(f"{name}, test with seed {selection.seed}")
                 if name in MIXTURES:
                     seconds = sum(found[part][-1].seconds for part in trial.config["parts"])
-                    found[name].append(Tested(seconds, bench.figures(joined(trial, models, parts.test.train))))
+                    used = {part: model for part, model in models.items() if part != options.against}
+                    found[name].append(bench.tested_mixture(trial, used, seconds, selection.seed))
                 else:
                     models[name], tested = bench.tested(trial, selection)
                     found[name].append(tested)
