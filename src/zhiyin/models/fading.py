@@ -38,13 +38,15 @@ class Fading:
         return np.sqrt(1.0 - np.exp(-2.0 * np.array(self.past)))
 
     def left(self, timestamps: IntVector) -> FloatMatrix:
-        """(rates, n) what is left of the latest events, the oldest first; zeros where it is too little to count.
+        """(rates, k) what is left of the latest k events, the oldest first: of those that still count at some rate.
 
         timestamps: (n,) epoch ms.
         """
         steps: IntVector = np.cumsum(self._begin(timestamps))
+        windows = np.array([[_window(rate)] for rate in self.past])
+        steps = steps[steps > steps.max(initial=0) - windows.max()]
         ages = steps.max(initial=0) - steps
-        read = ages < np.array([[_window(rate)] for rate in self.past])
+        read = ages < windows
         left: FloatMatrix = self.units[:, None] * np.exp(-np.outer(self.past, ages)) * (_shares(steps) * read)
         return left
 

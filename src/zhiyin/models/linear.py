@@ -203,5 +203,4 @@ class Linear(StoredModel):
         """Places (k,) in the history that are read, oldest first, and what is left of each at each rate (rates, k)."""
         places = liked(query, len(query.history), self.n_items)
         left = self._fading.left(query.history.timestamps[places])
-        read = left.any(axis=0)
-        return places[read], left[:, read]
+        return places[len(places) - left.shape[1] :], left
