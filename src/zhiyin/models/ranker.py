@@ -26,7 +26,7 @@ from zhiyin.core.errors import ArtifactError
 from zhiyin.core.models import Candidates, FitReport, Parameters, Run, gather
 from zhiyin.core.results import Contributions
 from zhiyin.models.blend import Blend, BlendConfig, within
-from zhiyin.models.standing import steepness
+from zhiyin.models.standing import places, steepness
 from zhiyin.models.trees import TreesConfig, as_array, from_array, grown
 
 TREES, APPEAL = "ranker.trees", "ranker.appeal"
@@ -238,7 +238,7 @@ def _standing(scores: FloatVector, known: NDArray[np.bool_], chosen: IntVector) 
     others = scores[known]
     mean = others.mean() if len(others) else 0.0
     mine = scores[chosen]
-    return (mine - mean) * steepness(others), np.searchsorted(np.sort(-mine), -mine)
+    return (mine - mean) * steepness(others), places(mine)
 
 
 def _best(shown: FloatVector, n: int) -> IntVector:

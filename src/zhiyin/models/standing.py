@@ -6,8 +6,9 @@ Of known items there are two forms, both with a standard deviation of 1 among th
     "deviations"    (score_i - mean) / spread                   mean and standard deviation of their scores
 
 The first is reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009): the few that a model is surest of stand out,
-and what it says of the many that no list would hold counts next to nothing. The second keeps how far an item is ahead,
-which models that count what goes together know well, and models whose scores are logarithms do not.
+and what it says of the many that no list would hold counts next to nothing. Those behind the best thousand therefore
+stand alike, where they stand on average, which is quicker to tell than all ranks. The second keeps how far an item is
+ahead, which models that count what goes together know well, and models whose scores are logarithms do not.
 
 New items are told apart by how much they are ahead or behind, in either form, which ranks among the known ones would
 not say: most would lie behind all of those that count.
@@ -16,12 +17,15 @@ not say: most would lie behind all of those that count.
 """
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.special import digamma
 
-from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector
+from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector, IntVector
 
 K = 20.0
 FORMS = ("ranks", "deviations")
+
+RANKED = 1_000
+"""Items whose ranks are told apart."""
 
 
 def standings(scores: FloatMatrix, known: BoolVector, form: str) -> FloatMatrix:
@@ -36,7 +40,7 @@ def standings(scores: FloatMatrix, known: BoolVector, form: str) -> FloatMatrix:
         if form == "deviations":
             found[row] = (mine - others.mean()) * steep
             continue
-        ranked = K / (K - 1 + rankdata(-others, "min"))
+        ranked = _reciprocal(others)
         ranked *= steepness(ranked)
         found[row, known] = ranked
         found[row, ~known] = ranked.max() + (mine[~known] - others.max()) * steep
@@ -47,3 +51,20 @@ def steepness(scores: FloatVector) -> float:
     """What a score of one more counts, where those of known items are `scores`; 0 where all are equal."""
     spread = float(scores.std()) if len(scores) else 0.0
     return 1.0 / spread if spread else 0.0
+
+
+def places(scores: FloatVector) -> IntVector:
+    """(n,) how many of the `scores` (n,) are higher."""
+    return np.searchsorted(np.sort(-scores), -scores)
+
+
+def _reciprocal(scores: FloatVector) -> FloatVector:
+    """(n,) K / (K + rank); the mean of that for those that are behind the best `RANKED`."""
+    n = len(scores)
+    best = np.sort(scores)[-RANKED:]
+    ahead, level = np.flatnonzero(scores > best[0]), np.flatnonzero(scores == best[0])
+    first = len(ahead) + len(level)
+    found = np.full(n, K * (digamma(K + n) - digamma(K + first)) / max(n - first, 1))
+    found[level] = K / (K + len(ahead))
+    found[ahead] = K / (K + len(best) - np.searchsorted(best, scores[ahead], "right"))
+    return found
