@@ -81,6 +81,9 @@ class MemoryImpressions:
                 return Impressions(**{k: getattr(shown, k)[rows] for k in shown.__dataclass_fields__})
         raise KeyError(recommendation_id)
 
+    def every(self) -> Iterator[Impressions]:
+        yield from self.logged
+
 
 class MemoryCatalog:
     def __init__(self) -> None:

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from zhiyin.app.prepare import prepare_dataset
 from zhiyin.cli import application
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.errors import ConfigError, InputError
-from zhiyin.core.events import MISSING_TIME, Events
+from zhiyin.core.events import MISSING_POSITION, MISSING_TIME, Events, text
+from zhiyin.core.stores import Impressions
 from zhiyin.dataset.cleaning import clean
 from zhiyin.dataset.histories import history_of
 from zhiyin.dataset.prepare import prepare
@@ -369,6 +371,62 @@ def test_an_item_that_comes_again_is_not_the_next_one() -> None:
     data = bought(*(("u", item, day + 0.5) for day, item in enumerate("abcdea")))
     split = next_event_split(data, 0.6)
     assert [data.items.ids[item] for item in split.holdout.targets[0]] == ["e"]
+
+
+def test_questions_know_what_was_shown_since_the_last_event() -> None:
+    """By the log itself and by the lists that were served; of unknown times, users and items nothing is told."""
+    events = Events.build(
+        user_id=["u"] * 9,
+        item_id=["a", "b", "c", "d", "e", "a", "e", "d", "f"],
+        event=["purchase"] * 4 + ["impression"] * 5,
+        timestamp=[10, 20, 30, 40, 15, 32, 33, 34, 45],
+        position=[MISSING_POSITION] * 4 + [1, 2, 1, 3, 1],
+        sequence=list(range(1, 10)),
+    )
+    served = Events.build(
+        user_id=["u", "u", "stranger", "u"],
+        item_id=["e", "b", "a", "unheard-of"],
+        event="impression",
+        timestamp=[38, MISSING_TIME, 35, 36],
+        position=[4, 1, 1, 1],
+    )
+    catalog = Catalog.build(item_id=["e", "f"])
+    data = prepare(events, catalog, Users.build(user_id=[]), PLAIN, lambda _: {}, served=served)
+    assert [data.items.ids[row] for row in data.histories.of(0).items] == ["a", "b", "c", "d"]
+    for split in (next_event_split(data, 0.8), leave_one_out_split(data)):
+        (shown,) = split.holdout.take(np.array([0])).shown
+        places = dict(zip(data.items.ids[shown.items], shown.places.tolist(), strict=True))
+        assert places == {"a": 2, "d": 3, "e": 4}, "what was shown twice stands where it was shown last"
+
+
+def test_lists_that_were_served_are_known_as_shown(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'events.db'}"
+    stores = open_stores(store)
+    stores.events.append(random_events(0))
+    n = 3
+    stores.impressions.log(
+        Impressions(
+            recommendation_id=text(["r"] * n),
+            user_id=text(["u1"] * n),
+            item_id=text(["i1", "i2", "i3"]),
+            position=np.arange(n) + 1,
+            score=np.ones(n),
+            propensity=np.ones(n),
+            rung=text(["personal"] * n),
+            manifest_id=text(["m"] * n),
+            timestamp=np.full(n, 7),
+        )
+    )
+    stores.close()
+    data = prepare_dataset(store, PLAIN)
+    assert data.exposures is not None
+    user, items = int(data.users.rows(np.array(["u1"], object))[0]), data.items.rows(text(["i1", "i2", "i3"]))
+    shown = data.exposures.between(user, 0, 10)
+    assert dict(zip(shown.items, shown.places, strict=True)) == dict(zip(items, [1, 2, 3], strict=True))
+
+
+def test_where_nothing_tells_what_was_shown_no_question_does() -> None:
+    assert leave_one_out_split(dataset(random_events(0))).holdout.shown == ()
 
 
 def test_leave_one_out_holds_out_the_last_and_the_last_but_one() -> None:

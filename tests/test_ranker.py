@@ -12,10 +12,13 @@ from zhiyin.app.registry import make_model
 from zhiyin.app.selection import weighing_split
 from zhiyin.core.dataset import Dataset, Split
 from zhiyin.core.errors import ArtifactError
+from zhiyin.core.exposures import Exposures
+from zhiyin.core.histories import Histories
 from zhiyin.core.models import Before, Run
 from zhiyin.models.ranker import Ranker
+from zhiyin.models.taking import appeal_when_shown
 from zhiyin.testing.model_conformance import CHECKS, PERSONAL_CHECKS, Case
-from zhiyin.testing.synthetic import planted_groups
+from zhiyin.testing.synthetic import Planted, planted_groups
 from zhiyin.training.loop import PlainTrainer
 from zhiyin.training.statistics import PlainStatistics
 
@@ -36,9 +39,18 @@ def ranker(**settings: Any) -> Ranker:
     return made
 
 
+def served(planted: Planted) -> Planted:
+    """Everybody is shown each item that they come to, in the second place, behind one that they ignore."""
+    histories, generator = planted.data.histories, np.random.default_rng(0)
+    others = generator.integers(len(planted.data.items), size=len(histories.items))
+    rows, places = np.stack([others, histories.items], 1).ravel(), np.tile([1, 2], len(others))
+    shown = Exposures(2 * histories.indptr, rows, places, np.repeat(histories.timestamps - 1, 2))
+    return replace(planted, data=replace(planted.data, exposures=shown))
+
+
 @cache
-def case() -> Case:
-    return Case.of(ranker, planted_groups(), RUN)
+def case(shown: bool = False) -> Case:
+    return Case.of(ranker, served(planted_groups()) if shown else planted_groups(), RUN)
 
 
 def fitted() -> Ranker:
@@ -47,9 +59,10 @@ def fitted() -> Ranker:
     return model
 
 
+@pytest.mark.parametrize("shown", [False, True], ids=["alone", "with-what-was-shown"])
 @pytest.mark.parametrize("check", [*CHECKS, *PERSONAL_CHECKS], ids=lambda check: check.__name__)
-def test_model_conforms(check: Callable[[Case], None]) -> None:
-    check(case())
+def test_model_conforms(check: Callable[[Case], None], shown: bool) -> None:
+    check(case(shown))
 
 
 def test_the_best_of_the_blend_stand_in_another_order() -> None:
@@ -90,6 +103,43 @@ def test_it_says_what_its_order_comes_from() -> None:
     shares = fitted().importance()
     assert {"ahead", "popularity", "length of the history", "ahead by ease", "place by content"} <= set(shares)
     assert sum(shares.values()) == pytest.approx(1.0)
+
+
+def test_what_was_shown_is_learned_from() -> None:
+    model = case(shown=True).model
+    assert isinstance(model, Ranker)
+    assert {"taken when shown", "place in a list that was shown"} <= set(model.importance())
+    assert not {"taken when shown", "place in a list that was shown"} & set(fitted().importance())
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_trees_go_on_where_it_is_known_no_more_or_only_now_what_was_shown(before: bool) -> None:
+    model, planted = case(before).model, case(not before).planted
+    assert isinstance(model, Ranker)
+    later = ranker(weights=dict.fromkeys(PARTS, (1.0, 1.0)))
+    later.take(model.learned())
+    later.fit(planted.data, RUN)
+    assert np.isfinite(later.score(planted.queries)).all()
+    again = ranker()
+    again.load_parameters(later.parameters())
+    np.testing.assert_array_equal(again.score(planted.queries), later.score(planted.queries))
+
+
+def test_an_item_is_taken_as_readily_as_its_places_let_expect() -> None:
+    """Half of the people are shown 0 and 1, and take one of them; the others 2 and 3, and take 2, but 3 days later."""
+    n, day = 40, 86_400_000
+    first = np.arange(n) < n // 2
+    shown = np.stack([np.where(first, 0, 2), np.where(first, 1, 3), np.full(n, 4)], 1)
+    times = np.tile([day, day, 9 * day], n)
+    exposures = Exposures(3 * np.arange(n + 1), shown.ravel(), np.tile([1, 2, 1], n), times)
+    taken = np.stack([np.where(first, np.arange(n) % 2, 2), np.where(first, 5, 3)], 1)
+    moments = np.tile([day + 1, 4 * day], n)
+    nothing, ones = np.full(2 * n, np.nan, np.float32), np.ones(2 * n, np.float32)
+    histories = Histories(2 * np.arange(n + 1), taken.ravel(), ones, nothing, moments)
+    appeal = appeal_when_shown(exposures, histories, n_items=6)
+    assert appeal[0] < 0 < appeal[1], "taken alike, but 0 stood in front"
+    assert appeal[3] < 0 < appeal[2], "what is taken days later was not taken from the list"
+    assert appeal[4] == appeal[5] == 0, "shown when nobody was there any more, and never shown"
 
 
 def test_parameters_of_a_blend_are_refused() -> None:

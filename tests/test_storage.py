@@ -226,6 +226,18 @@ def test_impressions_are_logged_once_and_read_in_order(opened: Open) -> None:
     assert list(read.timestamp) == [MISSING_TIME, 5]
 
 
+def test_all_that_was_shown_is_read_in_batches(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zhiyin.storage.tables.BATCH", 3)
+    one, other = opened("one").impressions, opened("other").impressions
+    for name in "abc":
+        one.log(_impressions(name))
+    other.log(_impressions("d"))
+    batches = list(one.every())
+    assert [len(batch) for batch in batches] == [3, 3]
+    assert [name for batch in batches for name in batch.recommendation_id] == ["a", "a", "b", "b", "c", "c"]
+    assert list(batches[0].item_id) == ["b", "a", "b"]
+
+
 def test_erasure_reaches_every_table_and_the_bytes_on_disk(opened: Open, tmp_path: Path) -> None:
     stores = opened()
     secret = "person-to-be-forgotten"  # noqa: S105

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.catalog import Catalog
+from zhiyin.core.exposures import Exposures, Shown
 from zhiyin.core.histories import Histories, History
 from zhiyin.core.vocabulary import Vocabulary
 
@@ -68,7 +69,8 @@ class Dataset:
     catalog: aligned with `items`. content: encoder name -> (n_items, dim) vectors, zero rows where an item
     has no content. rating_scale: lowest and highest rating, None where the data has none.
     now: epoch ms of the last known event. fingerprint: sha256 over content and settings. history_limit: the latest
-    events that a query carries, None for all. removals: what cleaning took out beforehand.
+    events that a query carries, None for all. removals: what cleaning took out beforehand. exposures: what was shown,
+    at any time; None where nothing tells.
     """
 
     users: Vocabulary
@@ -83,6 +85,7 @@ class Dataset:
     fingerprint: str
     history_limit: int | None = None
     removals: tuple[Removal, ...] = ()
+    exposures: Exposures | None = None
 
     def query(self, user: int) -> Query:
         """The question that stands at the end of `user`'s history."""
@@ -97,7 +100,8 @@ class Holdout:
     """Questions with known answers. Row `i`: `queries[i]` is all that may be known of user `users[i]`.
 
     targets: per query (t,) the item rows the user went on to, in the order of time, none of them among `seen`.
-    ratings: per query (t,) or NaN. seen: per query, rows that a list must not hold.
+    ratings: per query (t,) or NaN. seen: per query, rows that a list must not hold. shown: per query, what the user was
+    shown after the history and before the last answer; empty where nothing tells.
     """
 
     name: str
@@ -106,6 +110,7 @@ class Holdout:
     targets: tuple[IntVector, ...]
     ratings: tuple[FloatVector, ...]
     seen: tuple[IntVector, ...]
+    shown: tuple[Shown, ...] = ()
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -114,7 +119,8 @@ class Holdout:
         queries, targets, ratings, seen = (
             tuple(column[row] for row in rows) for column in (self.queries, self.targets, self.ratings, self.seen)
         )
-        return Holdout(self.name, self.users[rows], queries, targets, ratings, seen)
+        shown = tuple(self.shown[row] for row in rows) if self.shown else ()
+        return Holdout(self.name, self.users[rows], queries, targets, ratings, seen, shown)
 
 
 @dataclass(frozen=True, eq=False)

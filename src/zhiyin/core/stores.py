@@ -112,6 +112,10 @@ class ImpressionStore(Protocol):
 
     def read(self, recommendation_id: str) -> Impressions: ...
 
+    def every(self) -> Iterator[Impressions]:
+        """Batches of all that was shown, each at most some tens of thousands of rows."""
+        ...
+
 
 class TasteStore(Protocol):
     def read(self, user_id: str) -> Taste | None: ...

@@ -12,6 +12,7 @@ from zhiyin.core.errors import InputError
 from zhiyin.core.events import MISSING_TIME, Events, text
 from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
 from zhiyin.dataset.cleaning import clean
+from zhiyin.dataset.exposures import exposures_of, tells_shown
 from zhiyin.dataset.features import item_features, user_features
 from zhiyin.dataset.histories import histories_of, rating_scale_of, speaks, weights_of
 from zhiyin.dataset.settings import PreparationSettings
@@ -23,10 +24,13 @@ def prepare(
     users: Users,
     settings: PreparationSettings,
     encode: Callable[[Catalog], Mapping[str, FloatMatrix]],
+    *,
+    served: Events | None = None,
 ) -> Dataset:
     """A data set over every user and item that, cleaned, meets the minimum counts, and every item of the catalogue.
 
-    Raises `InputError` where no event is left to learn from.
+    served: what lists showed besides what `events` say was shown. Raises `InputError` where no event is left to learn
+    from.
     """
     events, removals = clean(events, settings)
     scale = rating_scale_of(events, settings)
@@ -38,6 +42,7 @@ def prepare(
     if not len(user_vocabulary):
         raise InputError("no events are left to learn from: import some, lower the minimum counts or clean less")
     aligned = align(catalog, item_vocabulary)
+    shown = events.take(tells_shown(events, settings))
     histories = histories_of(counted, user_vocabulary, item_vocabulary, settings, scale)
     times = histories.timestamps[histories.timestamps != MISSING_TIME]
     return Dataset(
@@ -53,6 +58,7 @@ def prepare(
         fingerprint=fingerprint(counted, aligned, users, settings),
         history_limit=settings.history_limit,
         removals=removals,
+        exposures=exposures_of(Events.concat([shown, served or Events.empty()]), user_vocabulary, item_vocabulary),
     )
 
 

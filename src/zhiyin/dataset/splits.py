@@ -254,7 +254,7 @@ def _divide(
     train = _without(data, ~before, now, name)
     known = train.histories if evidence is None else data.histories.keep(evidence)
     answers = data.histories.keep(asked & (data.histories.weights > 0))
-    users, queries, targets, ratings, seen = [], [], [], [], []
+    users, queries, targets, ratings, seen, shown = [], [], [], [], [], []
     for user in np.flatnonzero((answers.lengths > 0) & (known.lengths > 0)).tolist():
         answer = answers.of(user)
         hidden = np.zeros(0, np.int64) if keep_seen else known.known_to(user)
@@ -263,15 +263,20 @@ def _divide(
         if not len(first):
             continue
         users.append(user)
-        query = _query(train, known.of(user), user)
+        history = known.of(user)
+        query = _query(train, history, user)
         queries.append(query if moments is None else replace(query, now=int(moments[user])))
         targets.append(answer.items[first])
         ratings.append(answer.ratings[first])
         seen.append(hidden)
+        if data.exposures is not None:
+            span = int(history.timestamps[-1]), int(answer.timestamps[first[-1]])
+            shown.append(data.exposures.between(user, *span))
     if not users:
         raise InputError(f"the {name} split leaves nobody to ask: no user has both a history and a new item after it")
     rows: IntVector = np.array(users, np.int64)
-    return Split(train, Holdout(name, rows, tuple(queries), tuple(targets), tuple(ratings), tuple(seen)))
+    holdout = Holdout(name, rows, tuple(queries), tuple(targets), tuple(ratings), tuple(seen), tuple(shown))
+    return Split(train, holdout)
 
 
 def _without(data: Dataset, held: BoolVector, now: int, name: str) -> Dataset:

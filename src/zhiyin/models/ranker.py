@@ -6,6 +6,11 @@ and of the history how long it is and how popular what it holds is. So a part ma
 for long ones, or for rare items than for popular ones, which weights alone cannot say. Their loss is logistic: did the
 user go on to this candidate? (Stacked generalisation, Wolpert, 1992, with trees by Chen and Guestrin, 2016.)
 
+Where it is known what users were shown before they went on, that is learned from beside the candidates, and the trees
+read in which place of a list it was: what stood in front was looked at, what was not shown could not be taken. When the
+trees are asked, all candidates stand in the first place, so that what is due to the place is left out of the order (as
+in Zhao et al., 2019).
+
 The candidates get the blend's scores of them in the order of the trees, so that items training has not met, of which
 the trees say nothing, keep the places that the blend gives them.
 """
@@ -23,13 +28,21 @@ from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset, Query, Split
 from zhiyin.core.errors import ArtifactError
+from zhiyin.core.exposures import Shown
 from zhiyin.core.models import Candidates, FitReport, Parameters, Run, gather
 from zhiyin.core.results import Contributions
 from zhiyin.models.blend import Blend, BlendConfig, within
 from zhiyin.models.standing import places, steepness
+from zhiyin.models.taking import appeal_when_shown
 from zhiyin.models.trees import TreesConfig, as_array, from_array, grown
 
-TREES, APPEAL = "ranker.trees", "ranker.appeal"
+TREES, APPEAL, TAKING = "ranker.trees", "ranker.appeal", "ranker.taking"
+
+SHOWN = ("taken when shown", "place in a list that was shown")
+"""The last columns, where it was known what was shown when the trees were taught."""
+
+FIRST = 1
+"""Place in which the trees are asked about candidates."""
 
 QUESTIONS = 10_000
 """At most so many of those that are held out are learned from."""
@@ -62,11 +75,12 @@ class Ranker(Blend):
         super().__init__(config, parts)
         self._trees: xgboost.Booster | None = None
         self._appeal: FloatVector = np.zeros(0)
+        self._taking: FloatVector = np.zeros(0)
 
     @classmethod
     def of_fitted(cls, config: BlendConfig, parts: Mapping[str, Any], data: Dataset) -> Self:
         ranker = super().of_fitted(config, parts, data)
-        ranker._appeal = _appeal(data)
+        ranker._count(data)
         return ranker
 
     @classmethod
@@ -91,7 +105,7 @@ class Ranker(Blend):
             self._weighing = taught._weighing
             self.parts = {name: type(part)(part.config) for name, part in taught.parts.items()}
             self._fit_parts(data, replace(run, validate=None))
-        self._appeal = _appeal(data)
+        self._count(data)
         return report
 
     def _taught(self, held: Split, run: Run) -> tuple[Self, FitReport]:
@@ -126,6 +140,7 @@ class Ranker(Blend):
         other = super().extended(catalog, content)
         other._trees = self._trees
         other._appeal = np.concatenate([self._appeal, np.zeros(len(catalog))])
+        other._taking = np.concatenate([self._taking, np.zeros(len(catalog))])
         return other
 
     def learned(self) -> Parameters:
@@ -137,21 +152,22 @@ class Ranker(Blend):
             self._trees = from_array(learned[TREES])
 
     def parameters(self) -> Parameters:
-        return {**super().parameters(), **self.learned(), APPEAL: self._appeal}
+        taking = {TAKING: self._taking} if self._reads_shown else {}
+        return {**super().parameters(), **self.learned(), APPEAL: self._appeal, **taking}
 
     def load_parameters(self, parameters: Parameters) -> None:
         if APPEAL not in parameters:
             raise ArtifactError(f"{self.name}: these parameters are not of a ranker; train it again")
-        super().load_parameters({name: rows for name, rows in parameters.items() if name not in {TREES, APPEAL}})
+        of_parts = {name: rows for name, rows in parameters.items() if name not in {TREES, APPEAL, TAKING}}
+        super().load_parameters(of_parts)
         self.take(parameters)
         self._appeal = np.asarray(parameters[APPEAL])
+        self._taking = np.asarray(parameters.get(TAKING, np.zeros(len(self._appeal))))
 
     @property
     def columns(self) -> tuple[str, ...]:
         """What the trees read of a candidate, by name."""
-        read = [f"{what} by {name}" for name in self._speaking() for what in ("ahead", "place")]
-        history = ("length of the history", "popularity of the history", "popularity of the last item")
-        return ("ahead", "place", "popularity", *history, *read)
+        return (*self._read, *SHOWN) if self._reads_shown else self._read
 
     def importance(self) -> dict[str, float]:
         """By column, its share of what the trees gain; empty without trees."""
@@ -170,21 +186,43 @@ class Ranker(Blend):
         labels: list[NDArray[np.float32]] = []
         at_once = self._at_once(len(known))
         for start in range(0, len(order), at_once):
-            places = order[start : start + at_once]
-            queries = [holdout.queries[place] for place in places]
+            asked = order[start : start + at_once]
+            queries = [holdout.queries[question] for question in asked]
             total, singly = self._told(queries)
-            for row, place in enumerate(places):
-                shown = np.where(known, total[row], -np.inf)
-                shown[holdout.seen[place]] = -np.inf
-                chosen = _best(shown, self.config.candidates)
-                answers = np.isin(chosen, holdout.targets[place])
+            for row, question in enumerate(asked):
+                may = known.copy()
+                may[holdout.seen[question]] = False
+                shown = holdout.shown[question].among(may) if holdout.shown else None
+                chosen = _best(np.where(may, total[row], -np.inf), self.config.candidates)
+                chosen = chosen if shown is None else np.union1d(chosen, shown.items)
+                answers = np.isin(chosen, holdout.targets[question])
                 if answers.any():
-                    tables.append(self._table(queries[row], chosen, total[row], [found[row] for found in singly]))
+                    found = [scores[row] for scores in singly]
+                    tables.append(self._table(queries[row], chosen, total[row], found, shown))
                     labels.append(answers.astype(np.float32))
         if not tables:
             return
         table, liked = np.concatenate(tables), np.concatenate(labels)
         self._trees = grown(table, liked, self.config, seed, subsample=DRAWN, colsample_bytree=DRAWN)
+
+    @property
+    def _read(self) -> tuple[str, ...]:
+        """Columns that are always there."""
+        read = [f"{what} by {name}" for name in self._speaking() for what in ("ahead", "place")]
+        history = ("length of the history", "popularity of the history", "popularity of the last item")
+        return ("ahead", "place", "popularity", *history, *read)
+
+    @property
+    def _reads_shown(self) -> bool:
+        return self._trees is not None and self._trees.num_features() > len(self._read)
+
+    def _count(self, data: Dataset) -> None:
+        """What the trees read of items, in `data`."""
+        exposures, n_items = data.exposures, len(data.items)
+        self._appeal = _appeal(data)
+        self._taking = np.zeros(n_items)
+        if exposures is not None:
+            self._taking = appeal_when_shown(exposures, data.histories, n_items)
 
     def _at_once(self, n_items: int) -> int:
         """Queries whose scores by all parts are held together."""
@@ -206,22 +244,23 @@ class Ranker(Blend):
         known, _ = self._fitted()
         met = np.unique(query.history.items[(query.history.items >= 0) & (query.history.items < len(total))])
         met = met[known[met]]
-        shown = np.where(known, total, -np.inf)
-        shown[met] = -np.inf
-        chosen = _best(shown, self.config.candidates)
+        others = np.where(known, total, -np.inf)
+        others[met] = -np.inf
+        chosen = _best(others, self.config.candidates)
         if not len(chosen):
             return total
         chosen = np.union1d(chosen, met[total[met] >= total[chosen].min()])
-        table = self._table(query, chosen, total, singly)
+        shown = Shown(chosen, np.full(len(chosen), FIRST)) if self._reads_shown else None
+        table = self._table(query, chosen, total, singly, shown)
         margins = np.asarray(trees.inplace_predict(table, predict_type="margin"), np.float64)
         ranked = total.copy()
         ranked[chosen[np.lexsort((total[chosen], margins))]] = np.sort(total[chosen])
         return ranked
 
     def _table(
-        self, query: Query, chosen: IntVector, total: FloatVector, singly: Sequence[FloatVector]
+        self, query: Query, chosen: IntVector, total: FloatVector, singly: Sequence[FloatVector], shown: Shown | None
     ) -> NDArray[np.float32]:
-        """(chosen, columns)."""
+        """(chosen, columns). chosen: sorted, with all that was `shown`; None reads nothing of what was."""
         known, _ = self._fitted()
         history = query.history.items[query.history.weights > 0]
         appeals = self._appeal[history[(history >= 0) & (history < len(known))]]
@@ -230,6 +269,10 @@ class Ranker(Blend):
         columns += [np.full(len(chosen), value) for value in (np.log1p(len(history)), mean, last)]
         for found in singly:
             columns += _standing(found, known, chosen)
+        if shown is not None:
+            listed = np.full(len(chosen), np.nan)
+            listed[np.searchsorted(chosen, shown.items)] = shown.places
+            columns += [self._taking[chosen], listed]
         return np.stack(columns, axis=1).astype(np.float32)
 
 

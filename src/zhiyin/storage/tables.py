@@ -1,10 +1,10 @@
 """The catalogue, the users and what was shown."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Table, select
+from sqlalchemy import ColumnElement, Integer, Table, literal_column, select
 from sqlalchemy import text as sql
 from sqlalchemy.dialects.sqlite import insert
 
@@ -17,6 +17,7 @@ from zhiyin.storage import schema
 from zhiyin.storage.database import Database
 
 _CHUNK = 10_000
+BATCH = 50_000
 
 
 class _Keyed:
@@ -161,17 +162,35 @@ class SqliteImpressions(_Keyed):
         rows = self._rows(table, table.c.recommendation_id == recommendation_id, order="position")
         if not rows:
             raise NotFoundError(f"no list was served under recommendation id {recommendation_id!r}")
-        return Impressions(
-            recommendation_id=text(row.recommendation_id for row in rows),
-            user_id=text(row.user_id for row in rows),
-            item_id=text(row.item_id for row in rows),
-            position=np.array([row.position for row in rows], np.int64),
-            score=np.array([row.score for row in rows], np.float64),
-            propensity=np.array([row.propensity for row in rows], np.float64),
-            rung=text(row.rung for row in rows),
-            manifest_id=text(row.manifest_id for row in rows),
-            timestamp=np.array([MISSING_TIME if row.timestamp is None else row.timestamp for row in rows], np.int64),
-        )
+        return _impressions(rows)
+
+    def every(self) -> Iterator[Impressions]:
+        """Batches of at most 50,000, in the order in which they were logged."""
+        place: ColumnElement[int] = literal_column("rowid", Integer)
+        after, columns = 0, (place, *schema.impressions.c)
+        while True:
+            of_tenant = (schema.impressions.c.tenant == self._tenant, place > after)
+            statement = select(*columns).where(*of_tenant).order_by(place).limit(BATCH)
+            with self._database.read() as connection:
+                rows = connection.execute(statement).all()
+            if not rows:
+                return
+            after = rows[-1][0]
+            yield _impressions(rows)
+
+
+def _impressions(rows: Sequence[Any]) -> Impressions:
+    return Impressions(
+        recommendation_id=text(row.recommendation_id for row in rows),
+        user_id=text(row.user_id for row in rows),
+        item_id=text(row.item_id for row in rows),
+        position=np.array([row.position for row in rows], np.int64),
+        score=np.array([row.score for row in rows], np.float64),
+        propensity=np.array([row.propensity for row in rows], np.float64),
+        rung=text(row.rung for row in rows),
+        manifest_id=text(row.manifest_id for row in rows),
+        timestamp=np.array([MISSING_TIME if row.timestamp is None else row.timestamp for row in rows], np.int64),
+    )
 
 
 def _attributes(columns: Mapping[str, TextVector], row: int) -> dict[str, str]:
