@@ -7,8 +7,8 @@ looks at it with one that has nothing to do with either. People first take what 
 lists of ten, drawn from what is popular among their tastes, of which they look at the first place always and at place p
 with a chance of 1 / sqrt(p). Both rankers stand over the same parts; one has the log of what was shown, too. A list is
 worth what a person who looks at all of it would take: the mean chance of its items, of all users, and what that gains
-over the blend, with its 95 % interval over users, of the mean over the seeds. Items that nobody took are in no list; the
-best one that there is stands beside the others.
+over the blend, with its 95 % interval over users, of the mean over the seeds. Items that nobody took are in no list.
+The best list stands beside them.
 """
 
 import argparse

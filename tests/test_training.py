@@ -51,6 +51,29 @@ def assert_same(first: Transformer | Attentive, second: Transformer | Attentive)
 
 
 @pytest.mark.parametrize("negatives", [0, 8])
+@pytest.mark.parametrize("kind", [Transformer, Attentive])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_products_in_sixteen_bits_find_the_pattern(
+    device: str, kind: type[Transformer | Attentive], negatives: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a GPU has them; where there is none, the CPU stands in for it."""
+    if device == "cpu":
+        monkeypatch.setattr("zhiyin.training.loop.precision", lambda _: torch.autocast("cpu", torch.bfloat16))
+    elif not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    planted, settings = planted_groups(), {"dim": 16, "epochs": 30, "patience": 0, "batch_users": 8}
+    model = kind(kind.Config(**settings, negatives=negatives, encoders=("planted",)))
+    model.fit(planted.data, run(device=device))
+    scores = model.score(planted.queries)
+    above = [
+        np.mean(mine[liked][:, None] > mine[others])
+        for mine, liked, others in zip(scores, planted.liked, planted.others, strict=True)
+    ]
+    assert np.mean(above) > 0.9
+    assert {array.dtype for array in model.parameters().values()} <= {np.dtype(np.float32), np.dtype(np.int64)}
+
+
+@pytest.mark.parametrize("negatives", [0, 8])
 @pytest.mark.parametrize("stop", [1, 3])
 def test_interrupted_training_resumes_to_the_same_parameters(stop: int, negatives: int, tmp_path: Path) -> None:
     data, config = planted_groups().data, SMALL.model_copy(update={"negatives": negatives})

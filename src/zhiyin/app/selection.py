@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from zhiyin.app.registry import MODELS, make_model, names, stoppable
@@ -132,6 +133,7 @@ class Selection:
             PlainTrainer(),
             PlainStatistics(),
             seed=self.seed,
+            device=best_device(),
             progress=self.progress,
             hold_out=hold_out,
             checkpoints=self.checkpoints,
@@ -152,6 +154,11 @@ class Trial:
     history: tuple[Mapping[str, float], ...] = ()
     users: FloatVector = field(default_factory=lambda: np.zeros(0))
     learned: Parameters = field(default_factory=dict)
+
+
+def best_device() -> str:
+    """Where networks are trained: on a GPU where PyTorch finds one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def candidates(data: Dataset) -> tuple[str, ...]:

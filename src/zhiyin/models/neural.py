@@ -97,10 +97,13 @@ class NeuralModel(ABC, Generic[N]):
         return report
 
     def settle(self) -> None:
-        """Takes over the network as trained so far, in float64: a list must not depend on who else is in the batch."""
+        """Takes over the network as trained so far, in float64: a list must not depend on who else is in the batch.
+
+        Wherever it trains, it answers on the CPU.
+        """
         if self._trained is None:
             raise ArtifactError(f"{self.name}: not fitted yet; fit it or load parameters first")
-        self._frozen = deepcopy(self._trained).double().eval().requires_grad_(False)
+        self._frozen = deepcopy(self._trained).cpu().double().eval().requires_grad_(False)
 
     def parameters(self) -> Parameters:
         return {name: value.float().cpu().numpy() for name, value in self.network.state_dict().items()}

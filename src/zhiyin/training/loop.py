@@ -19,13 +19,14 @@ from zhiyin.training import checkpoint
 from zhiyin.training.losses import mean_loss
 from zhiyin.training.negatives import Negatives
 from zhiyin.training.optimizer import Optimizer
+from zhiyin.training.precision import precision
 
 
 class PlainTrainer:
     """Adam on the mean loss of a batch of users (`Optimizer`), stopped early on the task's validation figure.
 
     All randomness of an epoch derives from (seed, epoch), so that a run resumed at an epoch's start repeats the
-    uninterrupted one exactly. With `run.checkpoints` set, state is kept after every epoch in a folder of the
+    uninterrupted one exactly, on a CPU. With `run.checkpoints` set, state is kept after every epoch in a folder of the
     training's own there, with the history in `history.jsonl`; a finished training is found again, too. How many epochs
     fit in before `run.until` depends on the machine.
     """
@@ -116,7 +117,8 @@ def _epoch(task: TrainingTask, run: Run, course: _Course, epoch: int) -> float:
     total, seen = 0.0, 0
     for step in range(steps):
         users = order[step * size : (step + 1) * size]
-        loss = _loss(task, users, negatives, generator, run.device)
+        with precision(run.device):
+            loss = _loss(task, users, negatives, generator, run.device)
         if not torch.isfinite(loss):
             raise ZhiyinError(
                 f"training diverged in epoch {epoch + 1}: the loss is not finite; lower the learning rate"

@@ -16,6 +16,8 @@ from zhiyin.core.models import Outputs, Products, Shares
 CELLS = 2**20
 """Scores that are held at once by a thread: as many as stay near the processor."""
 
+CELLS_ON_A_GPU = 2**26
+
 PARTS = 4
 """Of the positions, summed up apart: threads share them, and sums are the same however many threads there are."""
 
@@ -104,7 +106,7 @@ def _learned(
     states, vectors, bias = scores.states, scores.vectors, scores.bias
     loss, by_state = states.new_zeros(()), torch.empty_like(states[begin:end])
     by_vector, by_bias = torch.zeros_like(vectors), torch.zeros_like(bias)
-    rows = max(1, CELLS // len(vectors))
+    rows = max(1, (CELLS if states.device.type == "cpu" else CELLS_ON_A_GPU) // len(vectors))
     starts = [*range(begin, end, rows), end]
     firsts = torch.searchsorted(target.position, torch.tensor(starts, device=states.device)).tolist()
     for chunk, told in zip(starmap(slice, pairwise(starts)), starmap(slice, pairwise(firsts)), strict=True):
