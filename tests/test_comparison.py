@@ -291,6 +291,21 @@ def test_where_few_have_a_next_event_everybodys_last_one_is_asked_about(monkeypa
     assert "what came before it known" in enough.words
 
 
+def test_of_many_users_some_are_asked_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zhiyin.app.divisions.MOST_ASKED", 8)
+    data = timed()
+    first, again, other = (possible_divisions(data, "leave-one-out", seed) for seed in (0, 0, 1))
+    assert first is not None
+    assert again is not None
+    assert other is not None
+    everybody = divisions(data, "leave-one-out", 0).validation.holdout.users
+    assert asked(first) == 8
+    assert set(first.validation.holdout.users) < set(everybody)
+    np.testing.assert_array_equal(first.validation.holdout.users, again.validation.holdout.users)
+    assert set(first.validation.holdout.users) != set(other.validation.holdout.users)
+    assert first.notes[0] == f"Validation asks 8 of {len(everybody)} users, drawn at random."
+
+
 def asked(parts: Divisions) -> int:
     assert parts.test is not None
     return min(len(parts.validation.holdout), len(parts.test.holdout))
