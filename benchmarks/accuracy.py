@@ -274,10 +274,10 @@ def main() -> int:
         for name in options.models.split(","):
             bars.begin(f"{name}, choosing settings")
             trials[name], fitted[name] = bench.chosen(name, selections[0])
-        fitted.pop(options.against, None)
-        if len(fitted) > 1:
+        mixing = [name for name in trials if name != options.against]
+        if len(mixing) > 1:
             bars.begin(f"{' and '.join(MIXTURES)}, learning")
-            trials |= bench.mixtures(trials, fitted, seeds[0])
+            trials |= bench.mixtures(trials, {name: fitted[name] for name in mixing}, seeds[0])
         fitted.clear()
         found: dict[str, list[Tested]] = {name: [] for name in trials}
         for selection in selections:
@@ -286,7 +286,7 @@ def main() -> int:
                 bars.begin(f"{name}, test with seed {selection.seed}")
                 if name in MIXTURES:
                     seconds = sum(found[part][-1].seconds for part in trial.config["parts"])
-                    used = {part: model for part, model in models.items() if part != options.against}
+                    used = {part: models[part] for part in mixing}
                     found[name].append(bench.tested_mixture(trial, used, seconds, selection.seed))
                 else:
                     models[name], tested = bench.tested(trial, selection)

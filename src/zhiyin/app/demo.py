@@ -12,7 +12,7 @@ from zhiyin.app.loading import VECTORS
 from zhiyin.app.movielens import fetch_movielens
 from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.publishing import BOARD, REPORT
-from zhiyin.app.train import TrainReport, TrainRequest, train
+from zhiyin.app.train import MINUTES, TrainReport, TrainRequest, train
 from zhiyin.artifacts.folder import current, read_manifest
 from zhiyin.core.errors import ArtifactError, InputError
 from zhiyin.core.models import Progress
@@ -38,7 +38,8 @@ MODELS = (
 class DemoRequest:
     """data: the user's own file of events; None takes MovieLens 100K. home: where everything is kept.
 
-    announce: told of each step. training: told of each training, `progress` of its course.
+    announce: told of each step. training: told of each training, `progress` of its course. minutes: of a training on
+    the user's own file.
     """
 
     home: Path
@@ -47,6 +48,7 @@ class DemoRequest:
     announce: Callable[[str], None]
     progress: Progress
     training: Callable[[str], None]
+    minutes: float = MINUTES
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def prepare_demo(request: DemoRequest) -> Demo:
                 store=store,
                 out=artifact,
                 models=MODELS if request.data is None else (),
+                minutes=None if request.data is None else request.minutes,
                 progress=request.progress,
                 announce=request.training,
             )

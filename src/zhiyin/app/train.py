@@ -33,6 +33,9 @@ FALLBACK = BASELINE
 CHECKPOINTS = "checkpoints"
 """Folder of trainings that may be interrupted; what a kill left is found there until the system is published."""
 
+MINUTES = 60.0
+"""In which commands try all models where nobody says how long that may take."""
+
 
 @dataclass(frozen=True)
 class TrainRequest:

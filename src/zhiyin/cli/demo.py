@@ -14,12 +14,14 @@ def demo(
     data: Annotated[Path | None, typer.Option(help="your own file of events; without it, MovieLens 100K")] = None,
     catalogue: Annotated[Path | None, typer.Option(help="your own file of items")] = None,
     home: Annotated[Path, typer.Option(help="folder that keeps data and system")] = Path("zhiyin-demo"),
+    minutes: Annotated[float | None, typer.Option(min=0, help="time to train on your own file; 60 if left out")] = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     serving: Annotated[bool, typer.Option("--serve/--no-serve", help="serve the page when ready")] = True,
 ) -> None:
     """Fetch, import, train, publish and serve; run again, it does only what changed."""
     from zhiyin.app.demo import DemoRequest, prepare_demo  # noqa: PLC0415  keeps torch out of the other commands
+    from zhiyin.app.train import MINUTES  # noqa: PLC0415
 
     screen = console()
     began = time.perf_counter()
@@ -32,6 +34,7 @@ def demo(
                 announce=lambda line: screen.print(line, style="dim"),
                 progress=bars,
                 training=bars.begin,
+                minutes=MINUTES if minutes is None else minutes,
             )
         )
     leaderboard(ready.board, screen)

@@ -12,9 +12,6 @@ from zhiyin.cli.show import Bars, choice, cleaned, console, leaderboard
 if TYPE_CHECKING:
     from zhiyin.app.train import TrainReport
 
-MINUTES = 60.0
-"""In which all models are tried where nobody says how long that may take."""
-
 
 def train(
     store: Annotated[str, typer.Option(help="where the events are: sqlite:///path.db")],
@@ -30,7 +27,7 @@ def train(
 ) -> None:
     """Choose on validation data, test the choice, refit it on everything, publish."""
     from zhiyin.app.settings import read_settings  # noqa: PLC0415
-    from zhiyin.app.train import TrainRequest  # noqa: PLC0415  keeps torch out of the other commands
+    from zhiyin.app.train import MINUTES, TrainRequest  # noqa: PLC0415  keeps torch out of the other commands
     from zhiyin.app.train import train as run  # noqa: PLC0415
 
     screen = console(stderr=as_json)

@@ -87,6 +87,7 @@ class Linear(StoredModel):
         "past": Choice(((0.03,), (0.3,), (1.0,), (1.0, 0.1), (2.0, 0.1), (1.0, 0.05))),
         "ahead": Range(0.3, 3.0),
         "horizon": Range(1, 10),
+        "together": Choice((False, True)),
         "words": Range(0.0, 6.0),
         "content": Range(0.0, 4.0),
     }
