@@ -14,6 +14,9 @@ from zhiyin.core.models import Model
 NO_ITEM = -1
 """Fills a list where fewer unseen items exist than the list has places."""
 
+FEW = 40
+"""Targets of a user up to which counting what scores as high as each is quicker than to sort all scores."""
+
 
 @dataclass(frozen=True, eq=False)
 class RankingResult:
@@ -114,13 +117,12 @@ class _Asking:
         asked = [self._place[rows[self._asked[rows]]] for rows in targets]
         askers = np.flatnonzero([len(columns) > 0 for columns in asked])
         mine = scores[askers]
-        ordered = np.sort(mine, axis=1)
         for which, chosen in (
             ("all", [np.unique(asked[row]) for row in askers]),
             ("first", [asked[row][:1] for row in askers]),
             ("last", [asked[row][-1:] for row in askers]),
         ):
-            owner, ranks, rivals = _ranks(mine, ordered, chosen)
+            owner, ranks, rivals = _ranks(mine, chosen)
             owner = askers[owner]
             figures = ranking_metrics(owner, ranks, n, self._cuts)
             self._figures[which].append(figures | {"gauc": _auc(owner, ranks, rivals, n)})
@@ -225,11 +227,9 @@ def _flatten(rows: Sequence[IntVector]) -> tuple[IntVector, IntVector]:
     return owner, np.concatenate(rows).astype(np.int64) if rows else np.empty(0, np.int64)
 
 
-def _ranks(
-    scores: FloatMatrix, ordered: FloatMatrix, targets: Sequence[IntVector]
-) -> tuple[IntVector, IntVector, IntVector]:
+def _ranks(scores: FloatMatrix, targets: Sequence[IntVector]) -> tuple[IntVector, IntVector, IntVector]:
     """(t,) owners, ranks and numbers of unseen other items of the targets, by owner, then rank."""
-    n, width = scores.shape
+    n = len(scores)
     owner, columns = _flatten(targets)
     values = scores[owner, columns]
     order = np.lexsort((-values, owner))
@@ -239,7 +239,7 @@ def _ranks(
     at_least = np.empty(len(owner), np.int64)
     for row in range(n):
         span = slice(bounds[row], bounds[row + 1])
-        at_least[span] = width - np.searchsorted(ordered[row], values[span], side="left")
+        at_least[span] = _at_least(scores[row], values[span])
     place = np.arange(len(owner)) - bounds[owner]
     last_equal = np.zeros(len(owner), np.int64)
     for row in range(n):
@@ -248,9 +248,16 @@ def _ranks(
     ranks = at_least - last_equal + place + 1
     # A target the list may not hold is never found, whatever its score.
     ranks[np.isneginf(values)] = np.iinfo(np.int64).max // 2
-    listed = np.isfinite(ordered).sum(axis=1)
+    listed = np.isfinite(scores).sum(axis=1)
     found = np.bincount(owner, np.isfinite(values), minlength=n).astype(np.int64)
     return owner, ranks, (listed - found)[owner]
+
+
+def _at_least(scores: FloatVector, values: FloatVector) -> IntVector:
+    """(n,) how many of the `scores` are not below each of the `values` (n,)."""
+    if len(values) <= FEW:
+        return np.array([np.count_nonzero(scores >= value) for value in values], np.int64)
+    return len(scores) - np.searchsorted(np.sort(scores), values, side="left")
 
 
 def _auc(owner: IntVector, ranks: IntVector, rivals: IntVector, n: int) -> FloatVector:
