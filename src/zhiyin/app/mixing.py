@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from zhiyin.app.contenders import MIXTURES
 from zhiyin.app.registry import model_class
-from zhiyin.app.selection import Trial, evaluated, verdict
+from zhiyin.app.selection import Trial, verdict
 from zhiyin.core.arrays import IntVector
 from zhiyin.core.dataset import Dataset, Split
 from zhiyin.core.models import Model, TaughtModel
+from zhiyin.evaluation.ranking import RankingResult, evaluate_stages
 from zhiyin.models.blend import Blend
 from zhiyin.models.ranker import Ranker
 
@@ -21,26 +22,28 @@ def mixed(trials: Mapping[str, Trial], fitted: Mapping[str, Model], split: Split
     the ranker over it.
 
     The one is weighed and the other taught on the questions of `split`. Validation figures are those of two that learn
-    from half of the users and answer the other half, so that they are as honest as those of their parts.
+    from half of the users and answer the other half, so that they are as honest as those of their parts. Seconds are of
+    both together.
     """
     began = time.perf_counter()
     settings = {label: trials[label].config for label in fitted}
     places = _halves(split, seed)
     halves = [replace(split, holdout=split.holdout.take(each)) for each in places]
-    both = [(_made(learning, settings, fitted, seed), asked) for learning, asked in (halves, halves[::-1])]
+    judged = []
+    for learning, asked in (halves, halves[::-1]):
+        _, ranker = _made(learning, settings, fitted, seed)
+        judged.append(_judged(ranker, asked))
+    order = np.argsort(np.concatenate(places[::-1]))
     whole = _made(split, settings, fitted, seed)
+    seconds = time.perf_counter() - began
     made = {}
-    for name, model in whole.items():
-        results = [evaluated(half[name], asked) for half, asked in both]
-        order = np.argsort(np.concatenate(places[::-1]))
-        metrics = {
-            metric: np.concatenate([each.metrics[metric] for each in results])[order] for metric in results[0].metrics
-        }
+    for model in whole:
+        results = [each[model.name].metrics for each in judged]
+        metrics = {name: np.concatenate([each[name] for each in results])[order] for name in results[0]}
         found, config = verdict(metrics, seed), model.config.model_dump(mode="json")
         learned = model.learned() if isinstance(model, TaughtModel) else {}
-        seconds = time.perf_counter() - began
-        made[name] = Trial(name, config, found.figure, found.intervals, seconds, users=found.users, learned=learned)
-        began = time.perf_counter()
+        trial = Trial(model.name, config, found.figure, found.intervals, seconds, users=found.users, learned=learned)
+        made[model.name] = trial
     return made
 
 
@@ -56,9 +59,15 @@ def joined(trial: Trial, parts: Mapping[str, Model], data: Dataset) -> Blend:
 
 def _made(
     split: Split, settings: Mapping[str, Mapping[str, object]], fitted: Mapping[str, Model], seed: int
-) -> dict[str, Blend]:
+) -> tuple[Blend, Ranker]:
     blend = Blend.weighed_on(split, settings, fitted, seed)
-    return dict(zip(MIXTURES, (blend, Ranker.taught_on(split, blend, seed)), strict=True))
+    return blend, Ranker.taught_on(split, blend, seed)
+
+
+def _judged(ranker: Ranker, asked: Split) -> dict[str, RankingResult]:
+    """Of the ranker and of the blend that it stands over, which answers the same questions on the way."""
+    with threadpool_limits(1, "openmp"):
+        return evaluate_stages(ranker.stages, asked.holdout, len(asked.train.items))
 
 
 def _halves(split: Split, seed: int) -> list[IntVector]:

@@ -1,13 +1,13 @@
 """Accuracy of ranked lists, one figure a user."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from zhiyin.core.arrays import FloatMatrix, FloatVector, IntMatrix, IntVector
-from zhiyin.core.dataset import Holdout
+from zhiyin.core.dataset import Holdout, Query
 from zhiyin.core.errors import InputError
 from zhiyin.core.models import Model
 
@@ -75,25 +75,54 @@ def evaluate_views(
     batch: int = 256,
 ) -> dict[str, RankingResult]:
     """`evaluate_ranking` by name of view, of scores asked for once; a user whom a view asks for nothing has NaN."""
+    named = [rows for view in views.values() for rows in (view.targets, view.among) if rows is not None]
+    _check_rows("rows of a view", named, n_items)
+    asked = _asked(lambda queries: {model.name: model.score(queries)}, holdout, n_items, views, ks=ks, batch=batch)
+    return {name: asked[model.name, name] for name in views}
+
+
+def evaluate_stages(
+    score: Callable[[Sequence[Query]], Mapping[str, FloatMatrix]],
+    holdout: Holdout,
+    n_items: int,
+    ks: Sequence[int] = (10, 20),
+    batch: int = 256,
+) -> dict[str, RankingResult]:
+    """`evaluate_ranking` by name of what scores (queries, items) at once, as one of it is made of the other."""
+    asked = _asked(score, holdout, n_items, {"all": View()}, ks=ks, batch=batch)
+    return {name: result for (name, _), result in asked.items()}
+
+
+def _asked(
+    score: Callable[[Sequence[Query]], Mapping[str, FloatMatrix]],
+    holdout: Holdout,
+    n_items: int,
+    views: Mapping[str, View],
+    *,
+    ks: Sequence[int],
+    batch: int,
+) -> dict[tuple[str, str], RankingResult]:
+    """By name of what scores, and of the view."""
     if not ks or min(ks) < 1:
         raise InputError(f"cut-offs must be 1 or more, got {tuple(ks)}; pass for example ks=(10, 20)")
     if batch < 1:
         raise InputError(f"batch must be 1 or more, got {batch}")
-    cuts = tuple(sorted(set(ks)))
-    named = [rows for view in views.values() for rows in (view.targets, view.among) if rows is not None]
-    for name, rows in (("targets", holdout.targets), ("seen", holdout.seen), ("rows of a view", named)):
+    for name, rows in (("targets", holdout.targets), ("seen", holdout.seen)):
         _check_rows(name, rows, n_items)
-    began = time.perf_counter()
-    askings = {name: _Asking(view, n_items, cuts) for name, view in views.items()}
-    for start in range(0, len(holdout), batch):
+    cuts, began = tuple(sorted(set(ks))), time.perf_counter()
+    askings: dict[tuple[str, str], _Asking] = {}
+    # An empty hold-out is asked, too, so that there is a result of everything.
+    for start in range(0, max(1, len(holdout)), batch):
         span = slice(start, start + batch)
-        scores = _scores(model, holdout, span, n_items)
         owner, seen = _flatten(holdout.seen[span])
-        scores[owner, seen] = -np.inf
-        for asking in askings.values():
-            asking.ask(scores, holdout.targets[span])
+        for name, told in score(holdout.queries[span]).items():
+            scores = _checked(name, told, holdout, span, n_items)
+            scores[owner, seen] = -np.inf
+            for view, asks in views.items():
+                asking = askings.setdefault((name, view), _Asking(asks, n_items, cuts))
+                asking.ask(scores, holdout.targets[span])
     users, seconds = np.asarray(holdout.users, np.int64), time.perf_counter() - began
-    return {name: asking.result(users, seconds) for name, asking in askings.items()}
+    return {names: asking.result(users, seconds) for names, asking in askings.items()}
 
 
 class _Asking:
@@ -206,13 +235,13 @@ def mean_defined(values: FloatVector) -> float:
     return float(kept.mean()) if len(kept) else float("nan")
 
 
-def _scores(model: Model, holdout: Holdout, span: slice, n_items: int) -> FloatMatrix:
-    queries = holdout.queries[span]
-    scores = np.array(model.score(queries))
-    if scores.shape != (len(queries), n_items):
-        raise InputError(f"model {model.name!r} gave scores of shape {scores.shape}, not {(len(queries), n_items)}")
+def _checked(name: str, told: FloatMatrix, holdout: Holdout, span: slice, n_items: int) -> FloatMatrix:
+    """A copy of the scores that `name` told."""
+    scores, asked = np.array(told), len(holdout.queries[span])
+    if scores.shape != (asked, n_items):
+        raise InputError(f"model {name!r} gave scores of shape {scores.shape}, not {(asked, n_items)}")
     if not np.isfinite(scores).all():
-        raise InputError(f"model {model.name!r} gave scores that are not finite in hold-out {holdout.name!r}")
+        raise InputError(f"model {name!r} gave scores that are not finite in hold-out {holdout.name!r}")
     return scores
 
 

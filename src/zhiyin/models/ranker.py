@@ -118,18 +118,23 @@ class Ranker(Blend):
         return taught, report
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
+        return gather(self.stages(queries)[self.name], candidates)
+
+    def stages(self, queries: Sequence[Query]) -> dict[str, FloatMatrix]:
+        """(queries, items) scores of the blend and of the ranker, by their registered names."""
         known, _ = self._fitted()
-        scores = np.empty((len(queries), len(known)))
+        blended = np.empty((len(queries), len(known)))
         at_once = self._at_once(len(known))
+        ranked = blended if self._trees is None else np.empty_like(blended)
         for start in range(0, len(queries), at_once):
             part = queries[start : start + at_once]
             total, singly = self._told(part)
-            scores[start : start + at_once] = total
+            blended[start : start + at_once] = total
             if self._trees is not None:
                 for row, query in enumerate(part):
                     found = [scored[row] for scored in singly]
-                    scores[start + row] = self._ranked(self._trees, query, total[row], found)
-        return gather(scores, candidates)
+                    ranked[start + row] = self._ranked(self._trees, query, total[row], found)
+        return {Blend.name: blended, self.name: ranked}
 
     def contributions(self, query: Query, items: IntVector) -> Contributions:
         """What each event adds to the blend's score; what the trees make of that is in the base."""
