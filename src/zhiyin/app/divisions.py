@@ -23,7 +23,7 @@ VALIDATED = {
     "random": "validation figures, users at random: a fifth of them",
 }
 
-MOST_ASKED = 20_000
+MOST_ASKED = 10_000
 """Users who tell models apart to about .002 of NDCG@10; to ask a million would tell little more, and take the time."""
 
 

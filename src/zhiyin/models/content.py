@@ -13,6 +13,7 @@ from zhiyin.core.dataset import Dataset
 from zhiyin.core.errors import ConfigError
 from zhiyin.core.models import FitReport, Run
 from zhiyin.models.growing import Growing
+from zhiyin.models.inputs import Sparse
 from zhiyin.models.narrowing import Narrowing, vectors_of
 from zhiyin.models.nearness import NearnessConfig, NearnessModel
 
@@ -74,6 +75,13 @@ class ContentNeighbours(NearnessModel):
         if len(self._narrowing.reads) > 1:
             cosines /= np.maximum(told[sources] @ found.T, 1.0)
         return cosines
+
+    def mean_near(self, sources: IntVector, shares: Sparse) -> FloatMatrix:
+        if len(self._narrowing.reads) > 1:
+            return super().mean_near(sources, shares)
+        vectors = self.item_directions()
+        mean: FloatMatrix = (shares @ vectors[sources]) @ vectors.T
+        return mean
 
     def pairwise(self, sources: IntVector, targets: IntVector) -> FloatVector:
         vectors, told = self.item_directions(), self._told

@@ -15,13 +15,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
+from scipy import sparse
 
 from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.models import Candidates, Choice, FitReport, Range, Run, gather
 from zhiyin.core.results import Contributions
-from zhiyin.models.inputs import recent_shares
+from zhiyin.models.inputs import Sparse, recent_shares
 from zhiyin.models.stored import ModelConfig, StoredModel
 
 CELLS = 1 << 24
@@ -61,6 +62,11 @@ class NearnessModel(StoredModel):
     def near(self, sources: IntVector, targets: IntVector | None = None) -> FloatMatrix:
         """(sources, targets) how near items are to each other, -1 to 1; None for all targets."""
 
+    def mean_near(self, sources: IntVector, shares: Sparse) -> FloatMatrix:
+        """(n, items) how near items are to the `sources`, in the mean by the `shares` (n, sources)."""
+        mean: FloatMatrix = shares @ self.near(sources)
+        return mean
+
     @abstractmethod
     def pairwise(self, sources: IntVector, targets: IntVector) -> FloatVector:
         """(n,) how near each of the `sources` (n,) is to the one of the `targets` (n,) at its place."""
@@ -75,13 +81,15 @@ class NearnessModel(StoredModel):
         """Zeros for a history without positive evidence."""
         scores = np.zeros((len(queries), self.n_items))
         likes = [self._likes(query) for query in queries]
+        sharpness = self.config.sharpness
         for rows in _together(likes, self.n_items):
-            sources = np.unique(np.concatenate([likes[row][0] for row in rows]))
-            table = self.near(sources)
-            for row in rows:
-                items, shares = likes[row]
-                near = table[np.searchsorted(sources, items)]
-                scores[row] = (_weights(near, shares, self.config.sharpness) * near).sum(axis=0)
+            sources, shares = _side_by_side([likes[row] for row in rows])
+            if not sharpness:
+                scores[rows] = self.mean_near(sources, shares)
+                continue
+            near = self.near(sources)
+            raised = np.exp(sharpness * near)
+            scores[rows] = (shares @ (raised * near)) / (shares @ raised)
         return gather(scores, candidates)
 
     def contributions(self, query: Query, items: IntVector) -> Contributions:
@@ -108,6 +116,14 @@ def _weights(near: FloatMatrix, shares: FloatVector, sharpness: float) -> FloatM
     weights = shares[:, None] * np.exp(sharpness * (near - near.max(axis=0)))
     normalised: FloatMatrix = weights / weights.sum(axis=0)
     return normalised
+
+
+def _side_by_side(likes: Sequence[tuple[IntVector, FloatVector]]) -> tuple[IntVector, Sparse]:
+    """The items of all, sorted, and (likes, items) the share that each has."""
+    items, shares = (np.concatenate(columns) for columns in zip(*likes, strict=True))
+    sources, places = np.unique(items, return_inverse=True)
+    rows = np.repeat(np.arange(len(likes)), [len(each) for each, _ in likes])
+    return sources, sparse.csr_matrix((shares, (rows, places)), (len(likes), len(sources)))
 
 
 def _together(likes: Sequence[tuple[IntVector, FloatVector]], n_items: int) -> Iterator[list[int]]:

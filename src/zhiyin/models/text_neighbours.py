@@ -66,6 +66,10 @@ class TextNeighbours(NearnessModel):
         near: FloatMatrix = (self._rows[sources] @ across).toarray()
         return near
 
+    def mean_near(self, sources: IntVector, shares: Sparse) -> FloatMatrix:
+        mean: FloatMatrix = (shares @ self._rows[sources] @ self._terms).toarray()
+        return mean
+
     def pairwise(self, sources: IntVector, targets: IntVector) -> FloatVector:
         return np.asarray(self._rows[sources].multiply(self._rows[targets]).sum(axis=1)).ravel()
 
