@@ -11,23 +11,28 @@ fitted, and goes on from there.
 """
 
 import argparse
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy import FOLDERS, Bench, divided
+from accuracy import FOLDERS, Bench, about, digest, divided, written
+from safetensors.numpy import load_file, save_file
 
 from zhiyin.app.contenders import MIXTURES
 from zhiyin.app.mixing import joined, mixed
 from zhiyin.app.selection import Selection, Trial
 from zhiyin.cli.show import Bars, console
-from zhiyin.core.arrays import FloatVector
-from zhiyin.core.models import Model
+from zhiyin.core.arrays import FloatMatrix, FloatVector
+from zhiyin.core.dataset import Query, Split
+from zhiyin.core.models import Candidates, Model, gather
 from zhiyin.evaluation.intervals import bootstrap_interval
+from zhiyin.evaluation.ranking import evaluate_stages
 
 METRIC, RECALL = "ndcg@10", "recall@10"
 WHOLE = "the whole"
@@ -74,6 +79,32 @@ def settings_of(epochs: int) -> dict[str, dict[str, Any]]:
     return {name: {**(network if name.startswith("transformer") else {}), **own} for name, own in named.items()}
 
 
+def remembering(model: Model) -> Model:
+    """The model, which is asked by many and now answers but once."""
+    answer, last = model.score, dict[str, Any]()
+
+    def score(queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
+        if last.get("queries") is not queries:
+            last.update(queries=queries, scores=answer(queries))
+        return gather(last["scores"], candidates)
+
+    vars(model)["score"] = score
+    return model
+
+
+def together(
+    made: Mapping[str, Trial], models: Mapping[str, Model], test: Split
+) -> dict[str, Mapping[str, FloatVector]]:
+    """Figures of each of those `made` of the models."""
+    whole = {what: joined(trial, models, test.train) for what, trial in made.items()}
+
+    def scored(queries: Sequence[Query]) -> dict[str, FloatMatrix]:
+        return {what: model.score(queries) for what, model in whole.items()}
+
+    results = evaluate_stages(scored, test.holdout, len(test.train.items), ks=(10,))
+    return {what: result.metrics for what, result in results.items()}
+
+
 def remaining(removed: Mapping[str, str | None]) -> list[str]:
     instead = [removed.get(part, part) for part in PARTS]
     return [name for name in instead if name is not None]
@@ -117,8 +148,13 @@ def main() -> int:
         for what, removed in {WHOLE: {}, **REMOVED}.items():
             bars.begin(f"learning without {what}" if removed else what)
             names = remaining(removed)
-            both = mixed(trials, {name: fitted[name] for name in names}, parts.validation, seeds[0])
-            made[what] = both[RANKER]
+            told = kept / f"{digest(names)}-mixed.json"
+            if not told.exists():
+                both = mixed(trials, {name: fitted[name] for name in names}, parts.validation, seeds[0])
+                save_file(dict(both[RANKER].learned), told.with_suffix(".safetensors"))
+                written(told, {name: about(trial) for name, trial in both.items()})
+            both = {name: Trial(intervals={}, **each) for name, each in json.loads(told.read_text("utf-8")).items()}
+            made[what] = replace(both[RANKER], learned=load_file(told.with_suffix(".safetensors")))
             if not removed:
                 made["ranker over the blend"] = both[BLEND]
         found: dict[str, list[Mapping[str, FloatVector]]] = {what: [] for what in made}
@@ -127,10 +163,11 @@ def main() -> int:
             models: dict[str, Model] = {}
             for name in settings:
                 bars.begin(f"{name}, test with seed {selection.seed}")
-                models[name], tested = bench.tested(trials[name], selection)
-                seconds[name] = tested.seconds
-            for what, trial in made.items():
-                found[what].append(bench.figures(joined(trial, models, parts.test.train)))
+                model, tested = bench.tested(trials[name], selection)
+                models[name], seconds[name] = remembering(model), tested.seconds
+            bars.begin(f"all together, test with seed {selection.seed}")
+            for what, metrics in together(made, models, parts.test).items():
+                found[what].append(metrics)
     whole = np.mean([run[METRIC] for run in found[WHOLE]], axis=0)
     print(f"{options.table}, leave-one-out, seeds {options.seeds}: {METRIC}, {RECALL}, and the difference without")
     for what, runs in found.items():
