@@ -84,7 +84,9 @@ def section(outcome: Mapping[str, Any]) -> Iterator[str]:
 
 
 def page() -> str:
-    outcomes = [json.loads(path.read_text("utf-8")) for path in sorted(FOUND.glob("*.json"))]
+    outcomes = [
+        json.loads(path.read_text("utf-8")) for path in sorted(FOUND.glob("*.json"), key=lambda path: path.stem)
+    ]
     return "\n".join([HEAD.rstrip("\n"), *(line for outcome in outcomes for line in section(outcome))]) + "\n"
 
 

@@ -81,8 +81,15 @@ class MemoryImpressions:
                 return Impressions(**{k: getattr(shown, k)[rows] for k in shown.__dataclass_fields__})
         raise KeyError(recommendation_id)
 
-    def every(self) -> Iterator[Impressions]:
-        yield from self.logged
+    def every(self) -> Iterator[Events]:
+        for shown in self.logged:
+            yield Events.build(
+                user_id=shown.user_id.tolist(),
+                item_id=shown.item_id.tolist(),
+                event="impression",
+                timestamp=shown.timestamp.tolist(),
+                position=shown.position.tolist(),
+            )
 
 
 class MemoryCatalog:

@@ -20,7 +20,7 @@ from zhiyin.core.histories import Histories
 from zhiyin.core.models import InductiveModel, Run, TunableModel
 from zhiyin.dataset.splits import cold_items, hold_out_items, last_share_split, leave_one_out_split
 from zhiyin.models.blend import Blend
-from zhiyin.models.standing import FORMS, standings
+from zhiyin.models.standing import FORMS, RANKED, K, standings
 from zhiyin.models.weighing import Asked, new_share, weighed
 from zhiyin.testing.model_conformance import CHECKS, PERSONAL_CHECKS, Case
 from zhiyin.testing.synthetic import planted_groups
@@ -133,6 +133,20 @@ def test_standings_keep_the_order_of_known_and_of_new_items(scores: Any, known: 
             elif scores[one] > scores[other]:
                 assert found[one] > found[other] or not varied
     np.testing.assert_array_equal(standings(scores[None, :known], met[:known], form)[0], found[:known])
+
+
+@pytest.mark.parametrize("step", [0.0, 0.5])
+def test_ranks_of_a_large_catalogue_are_exact_in_front_and_in_order_behind(step: float) -> None:
+    """step: to which scores are rounded, so that many are equal."""
+    scores = np.random.default_rng(0).standard_normal(5_000)
+    scores = np.round(scores / step) * step if step else scores
+    found = standings(scores[None], np.ones(5_000, np.bool_), "ranks")[0]
+    order = np.argsort(-scores, kind="stable")
+    assert (np.diff(found[order]) <= 0).all()
+    assert len(np.unique(found)) == len(np.unique(scores))
+    front = order[:RANKED]
+    ranks = np.array([(scores > score).sum() for score in scores[front]])
+    np.testing.assert_allclose(found[front] / found.max(), K / (K + ranks))
 
 
 def test_new_item_stands_above_all_others_where_it_is_ahead_of_the_best() -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -43,6 +44,11 @@ def test_a_training_is_told_as_json_and_nothing_else(trained: tuple[str, Path], 
     assert (report["model"], report["users"], report["items"]) == ("popularity", 25, 12)
     assert [row["model"] for row in report["leaderboard"]["rows"]] == ["popularity"]
     assert Path(report["report"]).is_file()
+
+
+def test_commands_that_train_nothing_go_without_what_trains() -> None:
+    told = "import sys, zhiyin.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0
 
 
 def test_doctor_tells_the_parts_and_fails_where_one_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,8 @@ def test_a_mixture_is_chosen_unless_one_model_is_surely_better(monkeypatch: pyte
             best = max(trials.values(), key=lambda trial: trial.validation)
             users = best.users - ahead
             settings = {"parts": {best.model: best.config}, "weights": {best.model: (1.0, 1.0)}}
-            return {"blend": replace(best, model="blend", config=settings, validation=users.mean(), users=users)}
+            blend = replace(best, model="blend", config=settings, validation=users.mean(), users=users)
+            return {"blend": blend, "ranker": replace(blend, model="ranker", validation=users.mean() - 0.01)}
 
         return made
 

@@ -391,7 +391,7 @@ def test_questions_know_what_was_shown_since_the_last_event() -> None:
         position=[4, 1, 1, 1],
     )
     catalog = Catalog.build(item_id=["e", "f"])
-    data = prepare(events, catalog, Users.build(user_id=[]), PLAIN, lambda _: {}, served=served)
+    data = prepare(events, catalog, Users.build(user_id=[]), PLAIN, lambda _: {}, served=[served])
     assert [data.items.ids[row] for row in data.histories.of(0).items] == ["a", "b", "c", "d"]
     for split in (next_event_split(data, 0.8), leave_one_out_split(data)):
         (shown,) = split.holdout.take(np.array([0])).shown

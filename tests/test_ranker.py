@@ -39,12 +39,12 @@ def ranker(**settings: Any) -> Ranker:
     return made
 
 
-def served(planted: Planted) -> Planted:
-    """Everybody is shown each item that they come to, in the second place, behind one that they ignore."""
+def served(planted: Planted, places: tuple[int, int] = (1, 2)) -> Planted:
+    """Everybody is shown each item that they come to, in the second of two `places`, behind one that they ignore."""
     histories, generator = planted.data.histories, np.random.default_rng(0)
     others = generator.integers(len(planted.data.items), size=len(histories.items))
-    rows, places = np.stack([others, histories.items], 1).ravel(), np.tile([1, 2], len(others))
-    shown = Exposures(2 * histories.indptr, rows, places, np.repeat(histories.timestamps - 1, 2))
+    rows, standing = np.stack([others, histories.items], 1).ravel(), np.tile(places, len(others))
+    shown = Exposures(2 * histories.indptr, rows, standing, np.repeat(histories.timestamps - 1, 2))
     return replace(planted, data=replace(planted.data, exposures=shown))
 
 
@@ -105,11 +105,18 @@ def test_it_says_what_its_order_comes_from() -> None:
     assert sum(shares.values()) == pytest.approx(1.0)
 
 
-def test_what_was_shown_is_learned_from() -> None:
-    model = case(shown=True).model
-    assert isinstance(model, Ranker)
-    assert {"taken when shown", "place in a list that was shown"} <= set(model.importance())
-    assert not {"taken when shown", "place in a list that was shown"} & set(fitted().importance())
+@pytest.mark.parametrize("places", [(1, 2), (0, 0)], ids=["in-known-places", "in-unknown-places"])
+def test_what_was_shown_is_learned_from(places: tuple[int, int]) -> None:
+    planted = served(planted_groups(), places)
+    model, blind = ranker(), ranker()
+    model.fit(planted.data, RUN)
+    blind.fit(replace(planted.data, exposures=None), RUN)
+    shares = model.importance()
+    assert shares["taken when shown"] > 0
+    assert shares["place in a list that was shown"] > 0
+    assert not {"taken when shown", "place in a list that was shown"} & set(blind.importance())
+    asked = [model.score([query])[0] != blind.score([query])[0] for query in planted.queries]
+    assert np.mean([moved.any() for moved in asked]) > 0.5
 
 
 @pytest.mark.parametrize("before", [False, True])

@@ -234,8 +234,10 @@ def test_all_that_was_shown_is_read_in_batches(opened: Open, monkeypatch: pytest
     other.log(_impressions("d"))
     batches = list(one.every())
     assert [len(batch) for batch in batches] == [3, 3]
-    assert [name for batch in batches for name in batch.recommendation_id] == ["a", "a", "b", "b", "c", "c"]
-    assert list(batches[0].item_id) == ["b", "a", "b"]
+    assert [item for batch in batches for item in batch.item_id] == ["b", "a"] * 3
+    assert list(batches[0].position) == [2, 1, 2]
+    assert list(batches[0].timestamp) == [5, MISSING_TIME, 5]
+    assert set(batches[0].event) == {"impression"}
 
 
 def test_erasure_reaches_every_table_and_the_bytes_on_disk(opened: Open, tmp_path: Path) -> None:

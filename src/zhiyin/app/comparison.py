@@ -3,15 +3,16 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from zhiyin.app.budget import LATER, TRAINED_LATER, Budget
 from zhiyin.app.contenders import MIXTURES, Contender, contenders
 from zhiyin.app.divisions import Divisions
-from zhiyin.app.mixing import joined, mixed
+from zhiyin.app.mixing import evaluated_stages, joined, mixed
 from zhiyin.app.registry import make_model, stoppable
 from zhiyin.app.selection import (
     WATCHED,
@@ -21,7 +22,7 @@ from zhiyin.app.selection import (
     evaluated,
     share_of_the_chosen,
 )
-from zhiyin.core.arrays import TextVector
+from zhiyin.core.arrays import IntVector, TextVector
 from zhiyin.core.catalog import Users
 from zhiyin.core.dataset import Dataset, Split
 from zhiyin.core.errors import InputError
@@ -34,10 +35,14 @@ from zhiyin.evaluation.leaderboard import Entry, Leaderboard, LeaderboardRow
 from zhiyin.evaluation.ranking import RankingResult
 from zhiyin.evaluation.report import ReportParts
 from zhiyin.evaluation.slices import SliceFigures, by_attributes, by_history_length, by_target_popularity, slice_figures
+from zhiyin.models.ranker import Ranker
 from zhiyin.models.weighing import surely
 from zhiyin.storage.opening import open_stores
 
 BASELINE = "popularity"
+FED = 3_000
+"""Users who are answered from others' histories, too."""
+
 LEADERS = 3
 """Models drawn in slices and popularity curves, besides the baseline."""
 
@@ -163,22 +168,40 @@ class _Bench:
 
     def test(self, trials: Sequence[Trial], *, made: bool) -> None:
         """Where mixtures are `made` of others, these come first, and are fitted once."""
-        mixtures = {trial.model: trial for trial in trials if made and trial.model in MIXTURES}
-        needed = {name for trial in mixtures.values() for name in trial.config["parts"]}
+        mixtures = [trial for trial in trials if made and trial.model in MIXTURES]
+        needed = {name for trial in mixtures for name in trial.config["parts"]}
         parts: dict[str, Model] = {}
-        for trial in trials:
-            began = time.perf_counter()
-            if trial.model in mixtures:
-                self._test(trial, joined(trial, parts, self._split.train), began)
-                continue
+        for trial in trials[: len(trials) - len(mixtures)]:
             self._request.announce(f"{trial.model}, refitting for the test")
+            began = time.perf_counter()
             model = refit(trial, self._split.train, self._request, "test")
             if trial.model in needed:
                 parts[trial.model] = model
-            self._test(trial, model, began)
+            self._test(trial, model, partial(evaluated, model), began)
+        if mixtures:
+            self._request.announce(f"{' and '.join(MIXTURES)}, test")
+            self._test_mixtures({trial.model: trial for trial in mixtures}, parts)
 
-    def _test(self, trial: Trial, model: Model, began: float) -> None:
-        result = evaluated(model, self._split)
+    def _test_mixtures(self, mixtures: Mapping[str, Trial], parts: Mapping[str, Model]) -> None:
+        whole = {name: joined(trial, parts, self._split.train) for name, trial in mixtures.items()}
+        stages = cache(partial(evaluated_stages, cast(Ranker, whole[Ranker.name])))
+
+        def answers(name: str, split: Split) -> RankingResult:
+            return stages(split)[name]
+
+        for name, trial in mixtures.items():
+            self._test(trial, whole[name], partial(answers, name), time.perf_counter())
+
+    @cached_property
+    def _others(self) -> tuple[IntVector, Split]:
+        """Places of at most `FED` users, and what they are asked with others' histories."""
+        users = len(self._split.holdout)
+        places = np.random.default_rng(self._request.seed).permutation(users)[:FED]
+        fed = swapped(self._split.holdout.take(places), self._request.seed)
+        return places, replace(self._split, holdout=fed)
+
+    def _test(self, trial: Trial, model: Model, answers: Callable[[Split], RankingResult], began: float) -> None:
+        result = answers(self._split)
         holdout = self._split.holdout
         different = different_lists(model, holdout)
         vectors = next(iter(self._data.content.values()), None)
@@ -190,8 +213,9 @@ class _Bench:
         }
         fed = None
         if different.lists > 1:
-            others = replace(self._split, holdout=swapped(holdout, self._request.seed))
-            fed = evaluated(model, others).metrics[WATCHED]
+            places, others = self._others
+            fed = np.full(len(holdout), np.nan)
+            fed[places] = answers(others).metrics[WATCHED]
         self._results[trial.model] = result
         self.entries.append(
             Entry(

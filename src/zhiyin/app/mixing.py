@@ -32,7 +32,7 @@ def mixed(trials: Mapping[str, Trial], fitted: Mapping[str, Model], split: Split
     judged = []
     for learning, asked in (halves, halves[::-1]):
         _, ranker = _made(learning, settings, fitted, seed)
-        judged.append(_judged(ranker, asked))
+        judged.append(evaluated_stages(ranker, asked))
     order = np.argsort(np.concatenate(places[::-1]))
     whole = _made(split, settings, fitted, seed)
     seconds = time.perf_counter() - began
@@ -57,17 +57,17 @@ def joined(trial: Trial, parts: Mapping[str, Model], data: Dataset) -> Blend:
     return whole
 
 
+def evaluated_stages(ranker: Ranker, split: Split) -> dict[str, RankingResult]:
+    """By name of the ranker, and of the blend that it stands over, which answers the same questions on the way."""
+    with threadpool_limits(1, "openmp"):
+        return evaluate_stages(ranker.stages, split.holdout, len(split.train.items))
+
+
 def _made(
     split: Split, settings: Mapping[str, Mapping[str, object]], fitted: Mapping[str, Model], seed: int
 ) -> tuple[Blend, Ranker]:
     blend = Blend.weighed_on(split, settings, fitted, seed)
     return blend, Ranker.taught_on(split, blend, seed)
-
-
-def _judged(ranker: Ranker, asked: Split) -> dict[str, RankingResult]:
-    """Of the ranker and of the blend that it stands over, which answers the same questions on the way."""
-    with threadpool_limits(1, "openmp"):
-        return evaluate_stages(ranker.stages, asked.holdout, len(asked.train.items))
 
 
 def _halves(split: Split, seed: int) -> list[IntVector]:

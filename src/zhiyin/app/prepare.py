@@ -3,15 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from zhiyin.app.registry import make_encoder
 from zhiyin.core.arrays import FloatMatrix
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset
-from zhiyin.core.events import Events, text
+from zhiyin.core.events import Events
 from zhiyin.core.models import Content
-from zhiyin.core.stores import Impressions
 from zhiyin.dataset.prepare import prepare
 from zhiyin.dataset.settings import PreparationSettings
 from zhiyin.encoders.cache import encode_cached
@@ -24,32 +21,18 @@ def prepare_dataset(store: str, settings: PreparationSettings, cache: Path | Non
     try:
         events = Events.concat(stores.events.read())
         catalog, users = stores.catalog.read(), stores.users.read()
-        served = Events.concat(map(_as_events, stores.impressions.every()))
+        served = stores.impressions.every()
+        return prepare(
+            events, catalog, users, settings, lambda aligned: _encode(aligned, settings, cache), served=served
+        )
     finally:
         stores.close()
-    return prepare(events, catalog, users, settings, lambda aligned: _encode(aligned, settings, cache), served=served)
 
 
 def contents_of(catalog: Catalog) -> list[Content]:
     """What encoders read of each item."""
     columns = (catalog.texts(), catalog.image, catalog.audio, catalog.lines(), catalog.item_id)
     return [Content(*column) for column in zip(*columns, strict=True)]
-
-
-def _as_events(impressions: Impressions) -> Events:
-    n, nothing = len(impressions), text([None] * len(impressions))
-    return Events(
-        user_id=impressions.user_id,
-        item_id=impressions.item_id,
-        event=text(["impression"] * n),
-        value=np.full(n, np.nan),
-        timestamp=impressions.timestamp,
-        session_id=nothing,
-        event_id=nothing,
-        recommendation_id=impressions.recommendation_id,
-        position=impressions.position,
-        sequence=np.zeros(n, np.int64),
-    )
 
 
 def _encode(catalog: Catalog, settings: PreparationSettings, cache: Path | None) -> Mapping[str, FloatMatrix]:

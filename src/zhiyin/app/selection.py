@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -156,9 +156,17 @@ class Trial:
     learned: Parameters = field(default_factory=dict)
 
 
+@cache
 def best_device() -> str:
-    """Where networks are trained: on a GPU where PyTorch finds one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """Where networks are trained: on a GPU where PyTorch finds one that it can use."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    some = torch.ones(8, 8, dtype=torch.bfloat16)
+    try:
+        (some.to("cuda") @ some.to("cuda")).cpu()
+    except RuntimeError:  # a GPU that is full, or for which this build of PyTorch has no code
+        return "cpu"
+    return "cuda"
 
 
 def candidates(data: Dataset) -> tuple[str, ...]:

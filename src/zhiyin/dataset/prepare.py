@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def prepare(
     settings: PreparationSettings,
     encode: Callable[[Catalog], Mapping[str, FloatMatrix]],
     *,
-    served: Events | None = None,
+    served: Iterable[Events] = (),
 ) -> Dataset:
     """A data set over every user and item that, cleaned, meets the minimum counts, and every item of the catalogue.
 
@@ -58,7 +59,7 @@ def prepare(
         fingerprint=fingerprint(counted, aligned, users, settings),
         history_limit=settings.history_limit,
         removals=removals,
-        exposures=exposures_of(Events.concat([shown, served or Events.empty()]), user_vocabulary, item_vocabulary),
+        exposures=exposures_of(chain([shown], served), user_vocabulary, item_vocabulary),
     )
 
 
@@ -84,7 +85,9 @@ def overlay(base: Catalog, catalog: Catalog) -> Catalog:
 
 
 def fingerprint(events: Events, catalog: Catalog, users: Users, settings: PreparationSettings) -> str:
-    """sha256 (hex) over everything that shapes the data set."""
+    """sha256 (hex) over everything that shapes the data set, but what was shown: each list that is served adds to that,
+    and is no reason to train anew.
+    """
     digest = hashlib.sha256(settings.model_dump_json().encode())
     columns: list[Iterable[object]] = [events.user_id, events.item_id, events.event]
     columns += [catalog.item_id, catalog.title, catalog.description, catalog.categories, catalog.image, catalog.audio]

@@ -42,7 +42,7 @@ SHOWN = ("taken when shown", "place in a list that was shown")
 """The last columns, where it was known what was shown when the trees were taught."""
 
 FIRST = 1
-"""Place in which the trees are asked about candidates."""
+"""Place in which the trees are asked about candidates; it stands for one that is unknown, too."""
 
 QUESTIONS = 10_000
 """At most so many of those that are held out are learned from."""
@@ -276,7 +276,7 @@ class Ranker(Blend):
             columns += _standing(found, known, chosen)
         if shown is not None:
             listed = np.full(len(chosen), np.nan)
-            listed[np.searchsorted(chosen, shown.items)] = shown.places
+            listed[np.searchsorted(chosen, shown.items)] = np.maximum(shown.places, FIRST)
             columns += [self._taking[chosen], listed]
         return np.stack(columns, axis=1).astype(np.float32)
 

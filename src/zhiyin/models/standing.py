@@ -6,9 +6,10 @@ Of known items there are two forms, both with a standard deviation of 1 among th
     "deviations"    (score_i - mean) / spread                   mean and standard deviation of their scores
 
 The first is reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009): the few that a model is surest of stand out,
-and what it says of the many that no list would hold counts next to nothing. Those behind the best thousand therefore
-stand alike, where they stand on average, which is quicker to tell than all ranks. The second keeps how far an item is
-ahead, which models that count what goes together know well, and models whose scores are logarithms do not.
+and what it says of the many that no list would hold counts next to nothing. Behind the best thousand, ranks are
+therefore told from scores, as if these were spread evenly down to the lowest, which is quicker than to sort them all.
+The second keeps how far an item is ahead, which models that count what goes together know well, and models whose scores
+are logarithms do not.
 
 New items are told apart by how much they are ahead or behind, in either form, which ranks among the known ones would
 not say: most would lie behind all of those that count.
@@ -17,7 +18,6 @@ not say: most would lie behind all of those that count.
 """
 
 import numpy as np
-from scipy.special import digamma
 
 from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector, IntVector
 
@@ -25,7 +25,7 @@ K = 20.0
 FORMS = ("ranks", "deviations")
 
 RANKED = 1_000
-"""Items whose ranks are told apart."""
+"""Items whose ranks are counted."""
 
 SAMPLE = 500
 
@@ -61,11 +61,12 @@ def places(scores: FloatVector) -> IntVector:
 
 
 def _reciprocal(scores: FloatVector) -> FloatVector:
-    """(n,) K / (K + rank); the mean of that for those that are behind the best `RANKED`."""
-    n, bar = len(scores), _bar(scores)
+    """(n,) K / (K + rank), of those that are behind the best `RANKED` as their scores let expect."""
+    bar = _bar(scores)
     ahead, level = np.flatnonzero(scores > bar), np.flatnonzero(scores == bar)
-    first = len(ahead) + len(level)
-    found = np.full(n, K * (digamma(K + n) - digamma(K + first)) / max(n - first, 1))
+    first, depth = len(ahead) + len(level), bar - scores.min()
+    below = np.maximum(bar - scores, 0.0) / depth if depth else np.zeros(len(scores))
+    found: FloatVector = K / (K + first + (len(scores) - first) * below)
     found[level] = K / (K + len(ahead))
     found[ahead] = K / (K + places(scores[ahead]))
     return found

@@ -4,20 +4,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Integer, Table, literal_column, select
+from sqlalchemy import Table, select
 from sqlalchemy import text as sql
 from sqlalchemy.dialects.sqlite import insert
 
 from zhiyin.core.arrays import TextVector
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.errors import NotFoundError
-from zhiyin.core.events import MISSING_TIME, text
+from zhiyin.core.events import MISSING_TIME, Events, text
 from zhiyin.core.stores import Impressions
 from zhiyin.storage import schema
 from zhiyin.storage.database import Database
 
 _CHUNK = 10_000
 BATCH = 50_000
+
+# The plus keeps SQLite from collecting the whole tenant by another index and sorting it for every batch.
+_SHOWN = sql(
+    "SELECT rowid, user_id, item_id, position, timestamp FROM impressions"
+    " WHERE +tenant = :tenant AND rowid > :after ORDER BY rowid LIMIT :limit"
+)
 
 
 class _Keyed:
@@ -162,35 +168,35 @@ class SqliteImpressions(_Keyed):
         rows = self._rows(table, table.c.recommendation_id == recommendation_id, order="position")
         if not rows:
             raise NotFoundError(f"no list was served under recommendation id {recommendation_id!r}")
-        return _impressions(rows)
+        return Impressions(
+            recommendation_id=text(row.recommendation_id for row in rows),
+            user_id=text(row.user_id for row in rows),
+            item_id=text(row.item_id for row in rows),
+            position=np.array([row.position for row in rows], np.int64),
+            score=np.array([row.score for row in rows], np.float64),
+            propensity=np.array([row.propensity for row in rows], np.float64),
+            rung=text(row.rung for row in rows),
+            manifest_id=text(row.manifest_id for row in rows),
+            timestamp=np.array([MISSING_TIME if row.timestamp is None else row.timestamp for row in rows], np.int64),
+        )
 
-    def every(self) -> Iterator[Impressions]:
+    def every(self) -> Iterator[Events]:
         """Batches of at most 50,000, in the order in which they were logged."""
-        place: ColumnElement[int] = literal_column("rowid", Integer)
-        after, columns = 0, (place, *schema.impressions.c)
+        after = 0
         while True:
-            of_tenant = (schema.impressions.c.tenant == self._tenant, place > after)
-            statement = select(*columns).where(*of_tenant).order_by(place).limit(BATCH)
             with self._database.read() as connection:
-                rows = connection.execute(statement).all()
+                rows = connection.execute(_SHOWN, {"tenant": self._tenant, "after": after, "limit": BATCH}).all()
             if not rows:
                 return
-            after = rows[-1][0]
-            yield _impressions(rows)
-
-
-def _impressions(rows: Sequence[Any]) -> Impressions:
-    return Impressions(
-        recommendation_id=text(row.recommendation_id for row in rows),
-        user_id=text(row.user_id for row in rows),
-        item_id=text(row.item_id for row in rows),
-        position=np.array([row.position for row in rows], np.int64),
-        score=np.array([row.score for row in rows], np.float64),
-        propensity=np.array([row.propensity for row in rows], np.float64),
-        rung=text(row.rung for row in rows),
-        manifest_id=text(row.manifest_id for row in rows),
-        timestamp=np.array([MISSING_TIME if row.timestamp is None else row.timestamp for row in rows], np.int64),
-    )
+            places, users, items, positions, times = zip(*rows, strict=True)
+            after = places[-1]
+            yield Events.build(
+                user_id=users,
+                item_id=items,
+                event="impression",
+                timestamp=[MISSING_TIME if time is None else time for time in times],
+                position=positions,
+            )
 
 
 def _attributes(columns: Mapping[str, TextVector], row: int) -> dict[str, str]:

@@ -63,7 +63,8 @@ def mean_loss(loss: str, outputs: Outputs, users: int, mean_positions: float | N
     if isinstance(outputs.scores, Products):
         return full_cross_entropy(outputs.scores, outputs.target, weights.to(outputs.scores.states))
     losses = LOSSES[loss](outputs)
-    return weights.to(losses) @ losses
+    # No product of vectors, which a GPU would have in fewer digits.
+    return (weights.to(losses) * losses).sum()
 
 
 def full_cross_entropy(scores: Products, target: Shares, weights: Tensor) -> Tensor:
@@ -86,7 +87,8 @@ class _FullCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, vectors: Tensor, bias: Tensor, *given: Any) -> Tensor:
         offsets, moments, target, weights = given
-        ends = [len(states) * part // PARTS for part in range(PARTS + 1)]
+        parts = PARTS if states.device.type == "cpu" else 1
+        ends = [len(states) * part // parts for part in range(parts + 1)]
         learn = partial(_learned, Products(states, vectors, bias, offsets, moments), target, weights)
         losses, by_state, by_vector, by_bias = zip(*_WORKERS.map(learn, ends, ends[1:]), strict=True)
         ctx.save_for_backward(torch.cat(by_state), sum(by_vector), sum(by_bias))
