@@ -27,10 +27,10 @@ means over seeds, with their standard deviation; seconds are of one fit.
 
 def published(outcome: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float]]]:
     """Rows of others by the same protocol."""
-    if outcome["protocol"] != "leave-one-out" or outcome["shuffled"]:
+    if outcome["protocol"] != "leave-one-out":
         return []
-    rows: list[tuple[str, Mapping[str, float]]] = json.loads(PUBLISHED.read_text("utf-8"))[outcome["table"]]
-    return rows
+    rows: Mapping[str, list[tuple[str, Mapping[str, float]]]] = json.loads(PUBLISHED.read_text("utf-8"))
+    return rows.get(f"{outcome['table']}{'-shuffled' * outcome['shuffled']}", [])
 
 
 def cells(figures: Mapping[str, Sequence[float]]) -> list[str]:
