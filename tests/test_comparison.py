@@ -30,6 +30,7 @@ from zhiyin.core.events import MISSING_TIME
 from zhiyin.core.histories import History
 from zhiyin.core.models import Model, Silent
 from zhiyin.dataset.settings import PreparationSettings
+from zhiyin.models.linear import Linear
 from zhiyin.testing.synthetic import dataset_of, planted_groups
 
 PLAIN = PreparationSettings(encoders=())
@@ -174,12 +175,12 @@ def test_contenders_share_the_time_that_their_later_fits_leave(monkeypatch: pyte
     now = [100.0]
     monkeypatch.setattr("zhiyin.app.budget.time.monotonic", lambda: now[0])
     budget = Budget(minutes=1.0)
-    assert budget.until(2) == pytest.approx(100.0 + 60.0 / 2 / (1 + LATER))
+    assert budget.until(1 / 2) == pytest.approx(100.0 + 60.0 / 2 / (1 + LATER))
     now[0] += 6.0
     budget.reserve(LATER * 6.0)
     assert budget.until(1) == pytest.approx(106.0 + (60.0 - 6.0 - LATER * 6.0) / (1 + LATER))
     assert budget.until(1, later=0.5) == pytest.approx(106.0 + (60.0 - 6.0 - LATER * 6.0) / 1.5)
-    assert Budget(None).until(3) is None
+    assert Budget(None).until(1 / 3) is None
 
 
 SHORT = {"dim": 8, "epochs": 5}
@@ -227,6 +228,7 @@ def test_where_time_is_short_the_better_half_of_the_settings_goes_on(monkeypatch
     assert {2, 4} <= set(course.trained.values())
     assert whole > 480 / 10 / 4
     assert share_of_the_chosen("attentive", selection) == pytest.approx(1 / 12 + 2 / 12 + 4 / 12)
+    assert share_of_the_chosen("linear", Selection()) == pytest.approx(1 / len(Linear.search))
     assert [entry["epoch"] for entry in trial.history] == list(range(1, whole + 1))
 
 

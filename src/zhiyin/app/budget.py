@@ -12,21 +12,21 @@ TRAINED_LATER = 2.5
 
 
 class Budget:
-    """Each contender may take an equal share of what is left, all included; what it spares the others get."""
+    """Each contender may take its share of what is left, all included; what it spares the others get."""
 
     def __init__(self, minutes: float | None) -> None:
         self._ends = None if minutes is None else time.monotonic() + 60.0 * minutes
         self._reserved = 0.0
 
-    def until(self, left: int, later: float = LATER) -> float | None:
-        """The `time.monotonic()` at which the next of `left` contenders is to be chosen; None without a limit.
+    def until(self, share: float, later: float = LATER) -> float | None:
+        """The `time.monotonic()` at which the next contender is to be chosen; None without a limit.
 
-        later: what is still to come of it then, in times that choosing takes.
+        share: of what is left. later: what is still to come of it then, in times that choosing takes.
         """
         if self._ends is None:
             return None
         now = time.monotonic()
-        return now + (self._ends - now - self._reserved) / (left * (1 + later))
+        return now + share * (self._ends - now - self._reserved) / (1 + later)
 
     def reserve(self, seconds: float) -> None:
         """For what is still to come of a contender."""

@@ -272,10 +272,9 @@ def _chosen(data: Dataset, parts: Divisions, request: ComparisonRequest) -> tupl
     for place, contender in enumerate(entered):
         label = contender.label
         selection = contender.within(request.selection(label, parts.protocol), trials)
-        times, share = LATER, 1.0
-        if stoppable(label):
-            times, share = TRAINED_LATER, share_of_the_chosen(label, selection)
-        until = budget.until(len(entered) - place, times * share)
+        times = TRAINED_LATER if stoppable(label) else LATER
+        of_time = contender.share / sum(each.share for each in entered[place:])
+        until = budget.until(of_time, times * share_of_the_chosen(label, selection))
         if trials and until is not None and until <= time.monotonic():
             notes.append(f"{label} was left out: the time was up.")
             continue

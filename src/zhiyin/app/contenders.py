@@ -27,6 +27,9 @@ FIRST = (
 last those whose training can be stopped anywhere, in the time that is left.
 """
 
+SHARES = {"linear": 3.0}
+"""Of the time, one for each of the others: its alternatives differ most, and which one is right decides most."""
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -37,6 +40,11 @@ class Contender:
     label: str
     encoders: tuple[str, ...] = ()
     like: str = ""
+
+    @property
+    def share(self) -> float:
+        """Of the time, beside those of the others."""
+        return SHARES.get(self.label, 1.0)
 
     def within(self, selection: Selection, trials: Mapping[str, Trial]) -> Selection:
         if self.like in trials:

@@ -265,8 +265,10 @@ def best_fit(name: str, split: Split, selection: Selection) -> tuple[Trial, Mode
 
 
 def share_of_the_chosen(name: str, selection: Selection) -> float:
-    """How much of the time in which the settings of a training are chosen goes to training by those."""
+    """How much of the time in which the settings of a model are chosen goes to fitting it by those."""
     left, share, rest = len(_alternatives(name, selection)), 0.0, 1.0
+    if not stoppable(name):
+        return 1.0 / left
     while left > 1:
         share += rest / _rounds(left) / left
         rest -= rest / _rounds(left)
