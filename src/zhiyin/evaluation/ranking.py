@@ -14,6 +14,9 @@ from zhiyin.core.models import Model
 NO_ITEM = -1
 """Fills a list where fewer unseen items exist than the list has places."""
 
+CELLS = 2**24
+"""Scores that are held at once, whatever the batch."""
+
 FEW = 40
 """Targets of a user up to which counting what scores as high as each is quicker than to sort all scores."""
 
@@ -110,6 +113,7 @@ def _asked(
     for name, rows in (("targets", holdout.targets), ("seen", holdout.seen)):
         _check_rows(name, rows, n_items)
     cuts, began = tuple(sorted(set(ks))), time.perf_counter()
+    batch = max(1, min(batch, CELLS // max(1, n_items)))
     askings: dict[tuple[str, str], _Asking] = {}
     # An empty hold-out is asked, too, so that there is a result of everything.
     for start in range(0, max(1, len(holdout)), batch):
