@@ -11,21 +11,18 @@ fitted, and goes on from there.
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy import FOLDERS, Bench, about, digest, divided, written
-from safetensors.numpy import load_file, save_file
+from accuracy import FOLDERS, Bench, divided
 
 from zhiyin.app.contenders import MIXTURES
-from zhiyin.app.mixing import joined, mixed
+from zhiyin.app.mixing import joined
 from zhiyin.app.selection import Selection, Trial
 from zhiyin.cli.show import Bars, console
 from zhiyin.core.arrays import FloatMatrix, FloatVector
@@ -148,13 +145,8 @@ def main() -> int:
         for what, removed in {WHOLE: {}, **REMOVED}.items():
             bars.begin(f"learning without {what}" if removed else what)
             names = remaining(removed)
-            told = kept / f"{digest(names)}-mixed.json"
-            if not told.exists():
-                both = mixed(trials, {name: fitted[name] for name in names}, parts.validation, seeds[0])
-                save_file(dict(both[RANKER].learned), told.with_suffix(".safetensors"))
-                written(told, {name: about(trial) for name, trial in both.items()})
-            both = {name: Trial(intervals={}, **each) for name, each in json.loads(told.read_text("utf-8")).items()}
-            made[what] = replace(both[RANKER], learned=load_file(told.with_suffix(".safetensors")))
+            both = bench.mixtures(trials, {name: fitted[name] for name in names}, seeds[0])
+            made[what] = both[RANKER]
             if not removed:
                 made["ranker over the blend"] = both[BLEND]
         found: dict[str, list[Mapping[str, FloatVector]]] = {what: [] for what in made}

@@ -227,7 +227,7 @@ def test_impressions_are_logged_once_and_read_in_order(opened: Open) -> None:
 
 
 def test_all_that_was_shown_is_read_in_batches(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zhiyin.storage.tables.BATCH", 3)
+    monkeypatch.setattr("zhiyin.storage.database.BATCH", 3)
     one, other = opened("one").impressions, opened("other").impressions
     for name in "abc":
         one.log(_impressions(name))

@@ -8,15 +8,16 @@ from zhiyin.core.arrays import BoolVector, IntMatrix
 from zhiyin.core.events import MISSING_TIME, Events
 from zhiyin.core.exposures import Exposures
 from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
+from zhiyin.dataset.histories import rules_of
 from zhiyin.dataset.settings import PreparationSettings
 
 
 def tells_shown(events: Events, settings: PreparationSettings) -> BoolVector:
     """(n,) whether each event says no more than that its item was there to be seen."""
-    kinds, inverse = np.unique(events.event.astype(str), return_inverse=True)
-    rules = {str(kind): settings.rule(str(kind)) for kind in kinds}
-    told = [kind != "rating" and rule.weight == 0 and not rule.seen for kind, rule in rules.items()]
-    return np.array(told, np.bool_)[inverse]
+    rules, inverse = rules_of(events, settings)
+    told: BoolVector = np.array([rule.weight == 0 and not rule.seen for rule in rules], np.bool_)[inverse]
+    told &= events.event != "rating"
+    return told
 
 
 def exposures_of(batches: Iterable[Events], users: Vocabulary, items: Vocabulary) -> Exposures | None:

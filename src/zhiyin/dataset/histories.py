@@ -7,7 +7,7 @@ from zhiyin.core.events import Events
 from zhiyin.core.histories import Histories, History
 from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
 from zhiyin.dataset.cleaning import without_repeats
-from zhiyin.dataset.settings import PreparationSettings
+from zhiyin.dataset.settings import EventRule, PreparationSettings
 
 
 def ratings_of(events: Events) -> FloatVector:
@@ -24,10 +24,15 @@ def rating_scale_of(events: Events, settings: PreparationSettings) -> tuple[floa
     return (float(known.min()), float(known.max())) if len(known) else None
 
 
+def rules_of(events: Events, settings: PreparationSettings) -> tuple[list[EventRule], IntVector]:
+    """The rules of the kinds that there are, and (n,) the place of each event's among them."""
+    kinds, inverse = np.unique(events.event.astype(str), return_inverse=True)
+    return [settings.rule(str(kind)) for kind in kinds], inverse
+
+
 def weights_of(events: Events, settings: PreparationSettings, rating_scale: tuple[float, float] | None) -> FloatVector:
     """(n,) float32: what each event says of preference, by the rule of its kind."""
-    kinds, inverse = np.unique(events.event.astype(str), return_inverse=True)
-    rules = [settings.rule(str(kind)) for kind in kinds]
+    rules, inverse = rules_of(events, settings)
     weights = np.array([rule.weight for rule in rules], np.float64)[inverse]
     per_value = np.array([rule.per_value for rule in rules], np.bool_)[inverse]
     weights = np.where(per_value & ~np.isnan(events.value), weights * events.value, weights)
@@ -47,8 +52,8 @@ def speaks(events: Events, weights: FloatVector) -> BoolVector:
 
 def seen_mask(events: Events, settings: PreparationSettings) -> BoolVector:
     """(n,) whether each event makes its item known to the user."""
-    kinds, inverse = np.unique(events.event.astype(str), return_inverse=True)
-    return np.array([settings.rule(str(kind)).seen for kind in kinds], np.bool_)[inverse]
+    rules, inverse = rules_of(events, settings)
+    return np.array([rule.seen for rule in rules], np.bool_)[inverse]
 
 
 def in_order(events: Events) -> Events:

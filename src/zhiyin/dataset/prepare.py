@@ -35,7 +35,8 @@ def prepare(
     """
     events, removals = clean(events, settings)
     scale = rating_scale_of(events, settings)
-    counted = events.take(speaks(events, weights_of(events, settings, scale)))
+    speaking = speaks(events, weights_of(events, settings, scale))
+    counted, silent = events.take(speaking), events.take(~speaking)
     known = dict.fromkeys(_frequent(counted.item_id, settings.min_item_events))
     item_vocabulary = Vocabulary(dict.fromkeys([*known, *sorted(set(catalog.item_id) - set(known))]))
     counted = counted.take(item_vocabulary.rows(counted.item_id) != UNKNOWN)
@@ -43,7 +44,7 @@ def prepare(
     if not len(user_vocabulary):
         raise InputError("no events are left to learn from: import some, lower the minimum counts or clean less")
     aligned = align(catalog, item_vocabulary)
-    shown = events.take(tells_shown(events, settings))
+    shown = silent.take(tells_shown(silent, settings))
     histories = histories_of(counted, user_vocabulary, item_vocabulary, settings, scale)
     times = histories.timestamps[histories.timestamps != MISSING_TIME]
     return Dataset(

@@ -1,11 +1,11 @@
 """One SQLite database and its transactions."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, Executable, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -13,6 +13,7 @@ from zhiyin.core.errors import StoreError
 from zhiyin.storage.schema import migrate
 
 BUSY_TIMEOUT_MS = 30_000
+BATCH = 50_000
 
 
 class Database:
@@ -55,6 +56,20 @@ class Database:
             return
         with self._errors(), self.engine.connect() as connection, connection.begin():
             yield connection
+
+    def batches(self, statement: Executable, tenant: str, after: int = 0) -> Iterator[Sequence[Any]]:
+        """At most `BATCH` rows at a time, each read in a transaction of its own.
+
+        statement: takes `tenant`, `after` and `limit`; the first column of its rows is their place, by which they are
+        in order, and which is above `after`.
+        """
+        while True:
+            with self.read() as connection:
+                rows = connection.execute(statement, {"tenant": tenant, "after": after, "limit": BATCH}).all()
+            if not rows:
+                return
+            after = rows[-1][0]
+            yield rows
 
     def checkpoint(self) -> None:
         """Moves the write-ahead log into the database file, as far as readers allow."""

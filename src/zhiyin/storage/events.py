@@ -13,8 +13,6 @@ from zhiyin.core.stores import AppendReport, Cursor, ErasureReport
 from zhiyin.storage import schema
 from zhiyin.storage.database import Database
 
-BATCH = 50_000
-
 _COLUMNS = (
     "seq, event_id, user_id, item_id, event, value, timestamp, session_id, recommendation_id, position"  # as in _events
 )
@@ -70,15 +68,7 @@ class SqliteEvents:
 
     def read(self, since: Cursor | None = None) -> Iterator[Events]:
         """Batches of at most 50,000 events in the order of the log."""
-        after = 0 if since is None else int(since)
-        while True:
-            with self._database.read() as connection:
-                rows = connection.execute(_READ, {"tenant": self._tenant, "after": after, "limit": BATCH}).all()
-            if not rows:
-                return
-            batch = _events(rows)
-            after = int(batch.sequence[-1])
-            yield batch
+        return map(_events, self._database.batches(_READ, self._tenant, 0 if since is None else int(since)))
 
     def history(self, user_id: str, limit: int) -> Events:
         """The user's latest `limit` events, oldest first; events without a time come before all others."""

@@ -17,7 +17,6 @@ from zhiyin.storage import schema
 from zhiyin.storage.database import Database
 
 _CHUNK = 10_000
-BATCH = 50_000
 
 # The plus keeps SQLite from collecting the whole tenant by another index and sorting it for every batch.
 _SHOWN = sql(
@@ -182,14 +181,8 @@ class SqliteImpressions(_Keyed):
 
     def every(self) -> Iterator[Events]:
         """Batches of at most 50,000, in the order in which they were logged."""
-        after = 0
-        while True:
-            with self._database.read() as connection:
-                rows = connection.execute(_SHOWN, {"tenant": self._tenant, "after": after, "limit": BATCH}).all()
-            if not rows:
-                return
-            places, users, items, positions, times = zip(*rows, strict=True)
-            after = places[-1]
+        for rows in self._database.batches(_SHOWN, self._tenant):
+            _, users, items, positions, times = zip(*rows, strict=True)
             yield Events.build(
                 user_id=users,
                 item_id=items,
