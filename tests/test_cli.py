@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from databases import Server
 from typer.testing import CliRunner
 
 from zhiyin.app.loading import load_system
@@ -20,6 +21,10 @@ def command(*words: str | Path, status: int = 0) -> str:
     outcome = CliRunner().invoke(application, [str(word) for word in words])
     assert outcome.exit_code == status, f"{outcome.output}\n{outcome.exception!r}"
     return outcome.stdout
+
+
+def items(told: str) -> list[str]:
+    return [item["item_id"] for each in json.loads(told) for item in each["items"]]
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +40,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     command("ingest", folder / "events.csv", "--store", store)
     command("train", "--store", store, "--out", out, "--model", "popularity")
     return store, out
+
+
+def test_a_shop_in_postgres_is_named_by_the_environment(
+    trained: tuple[str, Path], postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZHIYIN_STORE", postgres.new())
+    events = Path(trained[0].removeprefix("sqlite:///")).with_name("events.csv")
+    (tmp_path / "more.csv").write_text("user_id,item_id\n,i1\n", "utf-8")
+    command("ingest", events, "more.csv")
+    assert len(list(tmp_path.glob("zhiyin_*.refused.csv"))) == 1
+    command("train", "--out", "system", "--model", "popularity")
+    words = ("recommend", "--user", "u3", "-k", "3", "--json")
+    assert items(command(*words, "--artifact", "system")) == items(
+        command(*words, "--store", trained[0], "--artifact", trained[1])
+    )
 
 
 def test_a_training_is_told_as_json_and_nothing_else(trained: tuple[str, Path], tmp_path: Path) -> None:

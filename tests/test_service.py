@@ -1,13 +1,12 @@
 """What a running system promises about its lists, its reasons and its log."""
 
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from databases import Server
 from doubles import FILMS, NOW, MemoryImpressions, MemoryStores, films_stores, films_system
 from hypothesis import given
 from hypothesis import strategies as st
@@ -266,9 +265,20 @@ def test_events_on_items_that_are_new_in_the_shop_are_kept_and_change_no_list(
     assert list(stores.events.history("newcomer", 9).item_id) == ["unheard-of"]
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_lists_follow_the_shop_without_training_again(kind: str, tmp_path: Path) -> None:
-    stores: Stores = films_stores() if kind == "memory" else open_stores(f"sqlite:///{tmp_path / 'shop.db'}")
+@pytest.fixture
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
+    """An empty store; with films in memory."""
+    if request.param == "memory":
+        return films_stores()
+    in_postgres = request.param == "postgres"
+    return open_stores(
+        request.getfixturevalue("postgres").new() if in_postgres else f"sqlite:///{tmp_path / 'shop.db'}"
+    )
+
+
+@pytest.mark.parametrize("shop", ["memory", "sqlite", "postgres"], indirect=True)
+def test_lists_follow_the_shop_without_training_again(shop: Stores) -> None:
+    stores = shop
     stores.catalog.upsert(Catalog.build(item_id=["alien"], title=["Alien"], available=[False]))
     service = Service(films_system(), stores, clock=lambda: NOW)
     everything = RecommendRequest("nobody", n=100)
@@ -295,17 +305,17 @@ def test_lists_follow_the_shop_without_training_again(kind: str, tmp_path: Path)
     stores.close()
 
 
-def test_a_store_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'shop.db'}"
-    open_stores(url).close()
-    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection, connection:
-        connection.execute("DROP TABLE catalog_revisions")
-        connection.execute("DELETE FROM schema_version WHERE version > 1")
-    stores = open_stores(url)
-    service = Service(films_system(), stores, clock=lambda: NOW)
-    stores.catalog.upsert(Catalog.build(item_id=["alien"], available=[False]))
-    assert "alien" not in ids(service.recommend(RecommendRequest("nobody", n=100)))
-    stores.close()
+def test_an_event_that_one_process_takes_is_in_the_next_list_of_another(postgres: Server) -> None:
+    url = postgres.new()
+    ours, theirs = (Service(films_system(), open_stores(url), clock=lambda: NOW) for _ in range(2))
+    first = theirs.recommend(RecommendRequest("kim", n=100))
+    ours.record(Events.build(user_id=["kim"], item_id=["alien"], event="like", timestamp=[NOW]))
+    second = theirs.recommend(RecommendRequest("kim", n=100))
+    assert (first.rung, second.rung) == ("popular", "personal")
+    assert set(ids(first)) - set(ids(second)) == {"alien"}
+    assert ids(second) == ids(ours.recommend(RecommendRequest("kim", n=100)))
+    ours.close()
+    theirs.close()
 
 
 def test_a_shop_of_another_tenant_changes_nothing(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from zhiyin.core.errors import InputError, RefusedTextError
 from zhiyin.core.events import text
 from zhiyin.core.models import LanguageModel, Prompt
 from zhiyin.encoders.language_model import ChatEndpoint
-from zhiyin.storage.opening import SqliteStores, open_stores
+from zhiyin.storage.opening import DatabaseStores, beside, open_stores
 
 LOG = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def enrich(request: EnrichRequest) -> EnrichReport:
         raise InputError(f"a limit of {request.limit} items cannot be; give 0 or more")
     model = ChatEndpoint(request.language_model, PAUSE_SECONDS)
     with closing(open_stores(request.store, request.tenant)) as stores:
-        kept = KeptTexts(request.kept or Path(f"{request.store.removeprefix('sqlite:///')}.generated.jsonl"))
+        kept = KeptTexts(request.kept or beside(request.store, "generated.jsonl"))
         thin = _thin(stores.catalog.read())
         prompts = {basis_of(model, prompt): prompt for prompt in thin.values()}
         known = _write(stores, model, kept)
@@ -151,7 +151,7 @@ def _described(model: LanguageModel, prompt: Prompt) -> str:
         return ""
 
 
-def _write(stores: SqliteStores, model: LanguageModel, kept: KeptTexts) -> int:
+def _write(stores: DatabaseStores, model: LanguageModel, kept: KeptTexts) -> int:
     """Descriptions that are kept into the catalogue; how many. What the shop has changed meanwhile stays as it is."""
     with stores.transaction():
         catalog = stores.catalog.read()

@@ -14,7 +14,7 @@ from zhiyin.events.cleaning import steps
 from zhiyin.events.reading import EventFile
 from zhiyin.events.refusals import RefusalLog
 from zhiyin.events.sources import source_name
-from zhiyin.storage.opening import SqliteStores, open_stores
+from zhiyin.storage.opening import DatabaseStores, beside, open_stores
 
 _BATCHES_A_COMMIT = 10
 """Pages of the indexes are written once a commit, so a few large ones are much faster than many small ones."""
@@ -120,7 +120,7 @@ def ingest(request: IngestRequest) -> IngestReport:
 def _path_of_refused(request: IngestRequest) -> Path:
     """Where refused rows are listed: never over the store or a file that is read."""
     store = request.store.removeprefix("sqlite:///")
-    path = request.refused or Path(f"{store}.refused.csv")
+    path = request.refused or beside(request.store, "refused.csv")
     for used in (store, *request.events, request.catalogue, request.users):
         if used is not None and os.path.realpath(used) == os.path.realpath(path):
             raise InputError(f"refused rows would be listed in {path}, which this import uses: name another file")
@@ -139,7 +139,7 @@ def _each_once(sources: Sequence[str | Path]) -> tuple[list[str | Path], list[st
     return list(found.values()), repeated
 
 
-def _append(file: EventFile, stores: SqliteStores, *, lasting: bool) -> FileReport:
+def _append(file: EventFile, stores: DatabaseStores, *, lasting: bool) -> FileReport:
     """lasting: what was written before an error stays."""
     added = known = kept = 0
     # Standard input may pause, and while a commit waits for more nobody else can write to the store.
@@ -162,7 +162,7 @@ def _append(file: EventFile, stores: SqliteStores, *, lasting: bool) -> FileRepo
     return FileReport(file.name, file.read, added, known, refused, dict(file.removed))
 
 
-def _add_titles(files: Sequence[EventFile], stores: SqliteStores) -> int:
+def _add_titles(files: Sequence[EventFile], stores: DatabaseStores) -> int:
     """Titles met in events make items, but never replace what a catalogue says of one."""
     titles = {item: title for file in reversed(files) for item, title in file.titles.items()}
     if titles:

@@ -9,10 +9,11 @@ import typer
 
 from zhiyin.app.enrich import EnrichRequest
 from zhiyin.app.enrich import enrich as run
+from zhiyin.cli.options import Store
 
 
 def enrich(
-    store: Annotated[str, typer.Option(help="Where the catalogue is: sqlite:///path.db")],
+    store: Store,
     language_model: Annotated[
         str, typer.Option(metavar="MODEL@URL", help="An OpenAI-compatible server, key in LANGUAGE_MODEL_API_KEY.")
     ],

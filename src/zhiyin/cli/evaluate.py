@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
+from zhiyin.cli.options import Store
 from zhiyin.cli.show import Bars, choice, cleaned, console, leaderboard
 from zhiyin.core.errors import ConfigError
 
 
 def evaluate(
-    store: Annotated[str, typer.Option(help="where the events are: sqlite:///path.db")],
+    store: Store,
     report: Annotated[Path, typer.Option(help="folder of the report")],
     protocol: Annotated[str, typer.Option(help="next, time, leave-one-out or cv (ratings)")] = "time",
     models: Annotated[str | None, typer.Option(help="names, separated by commas; all without it")] = None,

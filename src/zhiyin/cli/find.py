@@ -11,10 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from zhiyin.cli.options import Store
+
 
 def find(
     text: Annotated[str, typer.Argument(help="what is looked for, in Chinese or English")],
-    store: Annotated[str, typer.Option(help="where the events are: sqlite:///path.db")],
+    store: Store,
     artifact: Annotated[Path, typer.Option(help="folder of the trained system")],
     user: Annotated[str | None, typer.Option(help="whose taste counts and whose seen items are left out")] = None,
     k: Annotated[int, typer.Option("-k", help="length of the list")] = 10,

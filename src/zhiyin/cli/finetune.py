@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from zhiyin.cli.options import Store
 from zhiyin.cli.show import Bars, console
 
 
 def finetune(
-    store: Annotated[str, typer.Option(help="where the events are: sqlite:///path.db")],
+    store: Store,
     encoder: Annotated[str, typer.Option(help="the model to begin with: sentence-transformers:FOLDER")],
     out: Annotated[Path, typer.Option(help="folder of the new model, for sentence-transformers:OUT")],
     epochs: Annotated[int, typer.Option(help="passes at most", min=1)] = 3,

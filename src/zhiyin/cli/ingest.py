@@ -11,11 +11,12 @@ from rich.table import Table
 
 from zhiyin.app.ingest import IngestReport, IngestRequest
 from zhiyin.app.ingest import ingest as run
+from zhiyin.cli.options import Store
 from zhiyin.core.errors import InputError
 
 
 def ingest(
-    store: Annotated[str, typer.Option(help="Where events are kept: sqlite:///path.db")],
+    store: Store,
     events: Annotated[list[str] | None, typer.Argument(help="Files of events; - is standard input.")] = None,
     catalogue: Annotated[str | None, typer.Option(help="A file of items.")] = None,
     users: Annotated[str | None, typer.Option(help="A file of users.")] = None,

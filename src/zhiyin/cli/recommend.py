@@ -9,11 +9,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from zhiyin.cli.options import Store
 from zhiyin.core.errors import InputError
 
 
 def recommend(
-    store: Annotated[str, typer.Option(help="where the events are: sqlite:///path.db")],
+    store: Store,
     artifact: Annotated[Path, typer.Option(help="folder of the trained system")],
     user: Annotated[str | None, typer.Option(help="one user")] = None,
     users: Annotated[Path | None, typer.Option(help="file of users: one a line, or a column user_id")] = None,

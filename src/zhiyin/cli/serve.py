@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from zhiyin.cli.options import Store
+
 
 def serve(
-    store: Annotated[str, typer.Option(help="URL of the store, such as sqlite:///shop.db.")],
+    store: Store,
     artifact: Annotated[Path, typer.Option(help="Folder that `zhiyin train` wrote.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,

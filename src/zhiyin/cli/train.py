@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zhiyin.cli.options import Store
 from zhiyin.cli.show import Bars, choice, cleaned, console, leaderboard
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    store: Annotated[str, typer.Option(help="where the events are: sqlite:///path.db")],
+    store: Store,
     out: Annotated[Path, typer.Option(help="folder of the trained system")],
     model: Annotated[str | None, typer.Option(help="one model; without it all are tried, and a blend of them")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML with [preparation] and [model] tables")] = None,

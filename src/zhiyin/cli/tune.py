@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from zhiyin.cli.options import Store
 from zhiyin.cli.show import Bars, console
 
 
 def tune(
-    store: Annotated[str, typer.Option(help="where the events are: sqlite:///path.db")],
+    store: Store,
     model: Annotated[str, typer.Option(help="the model whose settings are searched")],
     out: Annotated[Path, typer.Option(help="folder of the search; called again, it goes on")],
     minutes: Annotated[float, typer.Option(help="after which no trial begins", min=0)] = 10.0,

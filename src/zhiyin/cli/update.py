@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zhiyin.cli.options import Store
 from zhiyin.cli.show import Bars, console, interval
 from zhiyin.core.strict_json import strict_json
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def update(
-    store: Annotated[str, typer.Option(help="where the events are: sqlite:///path.db")],
+    store: Store,
     out: Annotated[Path, typer.Option(help="folder of the trained system")],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:

@@ -1,36 +1,46 @@
-"""One SQLite database and its transactions."""
+"""One database and its transactions, whichever it is."""
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Executable, create_engine, event
-from sqlalchemy.engine import URL
+from sqlalchemy import Connection, Engine, Executable, Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from zhiyin.core.errors import StoreError
 from zhiyin.storage.schema import migrate
 
-BUSY_TIMEOUT_MS = 30_000
+Rows: TypeAlias = Sequence[tuple[Any, ...]]
+
 BATCH = 50_000
+IN_PLACE = "tenant || '' = :tenant"
+"""Rows of a tenant for those who read in order of place: written so that no index by tenant tempts a database to
+collect all of them and sort them for every batch."""
 
 
-class Database:
-    """Transactions over `path`; may be used from several threads.
+class Database(ABC):
+    """Transactions over `engine`; may be used from several threads.
 
-    A transaction that a thread has opened is joined by whatever that thread does inside it.
+    A transaction that a thread has opened is joined by whatever that thread does inside it. name: what errors call it,
+    without any secret. advice: what to look at when it fails. insert: makes a statement that knows of conflicts.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.engine = create_engine(URL.create("sqlite", database=path))
-        self._writing = threading.RLock()
+    advice: str
+    insert: Callable[[Table], Any]
+
+    def __init__(self, name: str, engine: Engine) -> None:
+        self.name = name
+        self.engine = engine
         self._local = threading.local()
-        event.listen(self.engine, "connect", _configure)
-        event.listen(self.engine, "begin", _begin)
-        with self.write() as connection:
-            migrate(connection)
+        try:
+            with self.write() as connection:
+                self.lock(connection, "schema")
+                migrate(connection)
+        except BaseException:
+            engine.dispose()
+            raise
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -38,15 +48,12 @@ class Database:
         if (joined := self._open()) is not None:
             yield joined
             return
-        # The driver's own waiting for a lock starves under many writers; within one process a queue is fair.
-        with self._writing, self._errors(), self.engine.connect() as connection:
-            writer = connection.execution_options(zhiyin_begin="BEGIN IMMEDIATE")
-            with writer.begin():
-                self._local.connection = writer
-                try:
-                    yield writer
-                finally:
-                    self._local.connection = None
+        with self._errors(), self._writing() as connection:
+            self._local.connection = connection
+            try:
+                yield connection
+            finally:
+                self._local.connection = None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -54,7 +61,7 @@ class Database:
         if (joined := self._open()) is not None:
             yield joined
             return
-        with self._errors(), self.engine.connect() as connection, connection.begin():
+        with self._errors(), self._reading() as connection:
             yield connection
 
     def batches(self, statement: Executable, tenant: str, after: int = 0) -> Iterator[Sequence[Any]]:
@@ -71,15 +78,34 @@ class Database:
             after = rows[-1][0]
             yield rows
 
-    def checkpoint(self) -> None:
-        """Moves the write-ahead log into the database file, as far as readers allow."""
-        if self._open() is None:
-            with self._writing, self._errors(), self.engine.connect() as connection:
-                autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
-                autocommit.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").close()
+    @abstractmethod
+    def bulk(self) -> AbstractContextManager[Connection]:
+        """`write`, prepared for far more rows than a request brings."""
+
+    @abstractmethod
+    def lock(self, connection: Connection, what: str) -> None:
+        """Until this transaction ends, no other one holds `what`."""
+
+    @abstractmethod
+    def add(self, connection: Connection, table: Table, columns: Sequence[str], key: Sequence[str], rows: Rows) -> int:
+        """Adds `rows` of `columns` in their order, but those whose `key` is there; how many were added."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Takes what was deleted out of what the database keeps besides its tables, as far as it lets one."""
 
     def close(self) -> None:
         self.engine.dispose()
+
+    @abstractmethod
+    def _writing(self) -> AbstractContextManager[Connection]: ...
+
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[Connection]: ...
+
+    def _cause(self, error: BaseException) -> str:
+        """What the database says of the error, without what the rows hold."""
+        return " ".join(str(error).split())
 
     def _open(self) -> Connection | None:
         connection: Connection | None = getattr(self._local, "connection", None)
@@ -91,23 +117,4 @@ class Database:
             yield
         except SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or error
-            raise StoreError(
-                f"{self.path}: {cause}; check that the file is a zhiyin store, can be written and its disk is not full"
-            ) from error
-
-
-def _configure(connection: Any, _record: Any) -> None:
-    # The driver would begin transactions late and in its own way; `_begin` does it instead.
-    connection.isolation_level = None
-    for pragma in (
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "secure_delete=ON",
-        "cache_size=-65536",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("zhiyin_begin", "BEGIN"))
+            raise StoreError(f"{self.name}: {self._cause(cause)}; {self.advice}") from error

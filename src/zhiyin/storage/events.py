@@ -11,23 +11,26 @@ from sqlalchemy import text as sql
 from zhiyin.core.events import MISSING_POSITION, MISSING_TIME, Events
 from zhiyin.core.stores import AppendReport, Cursor, ErasureReport
 from zhiyin.storage import schema
-from zhiyin.storage.database import Database
+from zhiyin.storage.database import IN_PLACE, Database
 
-_COLUMNS = (
-    "seq, event_id, user_id, item_id, event, value, timestamp, session_id, recommendation_id, position"  # as in _events
+_TOLD = (
+    "event_id",
+    "user_id",
+    "item_id",
+    "event",
+    "value",
+    "timestamp",
+    "session_id",
+    "recommendation_id",
+    "position",
 )
-# DO NOTHING for this one conflict: OR IGNORE would swallow every other broken constraint as well.
-_INSERT = (
-    "INSERT INTO events (tenant, event_id, user_id, item_id, event, value, timestamp, session_id, recommendation_id,"
-    " position) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, event_id) DO NOTHING"
-)
-# The plus keeps SQLite from collecting the whole tenant by another index and sorting it for every batch.
+_COLUMNS = ", ".join(("seq", *_TOLD))  # as in _events
 _READ = sql(
-    f"SELECT {_COLUMNS} FROM events WHERE +tenant = :tenant AND seq > :after ORDER BY seq LIMIT :limit"  # noqa: S608
+    f"SELECT {_COLUMNS} FROM events WHERE {IN_PLACE} AND seq > :after ORDER BY seq LIMIT :limit"  # noqa: S608
 )
 _HISTORY = sql(
     f"SELECT {_COLUMNS} FROM events WHERE tenant = :tenant AND user_id = :user"  # noqa: S608
-    " ORDER BY timestamp DESC, seq DESC LIMIT :limit"
+    " ORDER BY timestamp DESC NULLS LAST, seq DESC LIMIT :limit"
 )
 _COUNTS = sql(
     "SELECT user_id, count(*) AS n FROM events"
@@ -36,7 +39,7 @@ _COUNTS = sql(
 )
 
 
-class SqliteEvents:
+class StoredEvents:
     """`zhiyin.core.stores.EventStore` over one table."""
 
     def __init__(self, database: Database, tenant: str) -> None:
@@ -63,7 +66,9 @@ class SqliteEvents:
             )
         )
         with self._database.write() as connection:
-            added = connection.exec_driver_sql(_INSERT, rows).rowcount
+            # Places are given out before a transaction ends, and a cursor must not step over one that ends later.
+            self._database.lock(connection, f"log of {self._tenant}")
+            added = self._database.add(connection, schema.events, ("tenant", *_TOLD), ("tenant", "event_id"), rows)
         return AppendReport(added, len(rows) - added)
 
     def read(self, since: Cursor | None = None) -> Iterator[Events]:
@@ -77,7 +82,7 @@ class SqliteEvents:
         return _events(rows[::-1])
 
     def last_sequence(self) -> int:
-        statement = sql("SELECT seq FROM events WHERE +tenant = :tenant ORDER BY seq DESC LIMIT 1")
+        statement = sql(f"SELECT seq FROM events WHERE {IN_PLACE} ORDER BY seq DESC LIMIT 1")  # noqa: S608
         with self._database.read() as connection:
             return int(connection.execute(statement, {"tenant": self._tenant}).scalar() or 0)
 
@@ -87,7 +92,7 @@ class SqliteEvents:
             return [(row[0], int(row[1])) for row in connection.execute(_COUNTS, values)]
 
     def erase(self, user_id: str) -> ErasureReport:
-        """Removes the user from every table of this tenant and empties the journal of the removed pages."""
+        """Removes the user from every table of this tenant, and from what the database keeps besides."""
         removed = {}
         with self._database.write() as connection:
             for table in (schema.events, schema.users, schema.impressions, schema.tastes):
@@ -96,7 +101,7 @@ class SqliteEvents:
                     select(func.count()).select_from(table).where(condition)
                 ).scalar_one()
                 connection.execute(delete(table).where(condition))
-        self._database.checkpoint()
+        self._database.forget()
         return ErasureReport(removed)
 
 

@@ -3,25 +3,29 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from zhiyin.core.errors import StoreError
 from zhiyin.core.stores import CatalogStore, EventStore, ImpressionStore, TasteStore, UserStore
 from zhiyin.storage.database import Database
-from zhiyin.storage.events import SqliteEvents
-from zhiyin.storage.tables import SqliteCatalog, SqliteImpressions, SqliteUsers
-from zhiyin.storage.tastes import SqliteTastes
+from zhiyin.storage.events import StoredEvents
+from zhiyin.storage.sqlite import SqliteDatabase
+from zhiyin.storage.tables import StoredCatalog, StoredImpressions, StoredUsers
+from zhiyin.storage.tastes import StoredTastes
 
-_SCHEME = "sqlite:///"
-_BULK_CACHE_KIB = 196_608
-"""Indexes are written at random places: what does not fit is written and read again for every batch."""
-_BULK_JOURNAL_PAGES = 65_536
-"""256 MB: pages that several commits write go from the journal into the database once. It ends with the connection."""
+_SQLITE = "sqlite:///"
+_POSTGRES = ("postgresql://", "postgres://")
+_GIVE = "give a SQLite file as sqlite:///path.db, or a PostgreSQL database as postgresql://user@host/database"
 
 
 @dataclass(eq=False)
-class SqliteStores:
-    """`zhiyin.core.stores.Stores` in one SQLite file; safe to use from several threads."""
+class DatabaseStores:
+    """`zhiyin.core.stores.Stores` in one database; safe to use from several threads."""
 
     events: EventStore
     catalog: CatalogStore
@@ -33,37 +37,62 @@ class SqliteStores:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All that this thread writes to these stores inside is kept, or on an error none of it is."""
-        with self.database.write() as connection:
-            for pragma in (f"cache_size=-{_BULK_CACHE_KIB}", f"wal_autocheckpoint={_BULK_JOURNAL_PAGES}"):
-                connection.exec_driver_sql(f"PRAGMA {pragma}").close()
+        with self.database.bulk():
             yield
 
     def close(self) -> None:
         self.database.close()
 
 
-def open_stores(url: str, tenant: str = "default") -> SqliteStores:
-    """The stores of `tenant` at `url` (sqlite:///path.db); a new file is made, an older one migrated.
+def open_stores(url: str, tenant: str = "default") -> DatabaseStores:
+    """The stores of `tenant` at `url`: sqlite:///path.db, or postgresql://user@host/database. A new file is made, and
+    tables in a new database; older ones are migrated.
 
-    Raises `StoreError` for another scheme, a path that cannot be written, or a file that is no store.
+    Raises `StoreError` for another scheme, a path that cannot be written, a file that is no store, or a database that
+    does not answer.
     """
-    if not url.startswith(_SCHEME) or not url.removeprefix(_SCHEME):
-        raise StoreError(f"cannot open store {url!r}: give a SQLite file as sqlite:///path.db")
     if not tenant:
         raise StoreError("a store is opened for one tenant: give a name that is not empty")
-    path = Path(url.removeprefix(_SCHEME))
+    database = _postgres(url) if url.startswith(_POSTGRES) else _sqlite(url)
+    return DatabaseStores(
+        events=StoredEvents(database, tenant),
+        catalog=StoredCatalog(database, tenant),
+        users=StoredUsers(database, tenant),
+        impressions=StoredImpressions(database, tenant),
+        tastes=StoredTastes(database, tenant),
+        database=database,
+    )
+
+
+def beside(url: str, name: str) -> Path:
+    """Where a file about the store at `url` is, unless it is said: beside the file of a store, named after it; in the
+    present folder otherwise, after the database.
+    """
+    store = url.removeprefix(_SQLITE) if url.startswith(_SQLITE) else urlsplit(url).path.strip("/")
+    return Path(f"{store}.{name}")
+
+
+def _sqlite(url: str) -> Database:
+    if not url.startswith(_SQLITE) or not url.removeprefix(_SQLITE):
+        raise StoreError(f"cannot open store {url!r}: {_GIVE}")
+    path = Path(url.removeprefix(_SQLITE))
     try:
         folder = path.parent.is_dir()
     except OSError as error:
         raise StoreError(f"cannot open store {url!r}: {error.strerror}") from error
     if not folder:
         raise StoreError(f"cannot open store {url!r}: the folder {path.parent} does not exist; create it first")
-    database = Database(str(path))
-    return SqliteStores(
-        events=SqliteEvents(database, tenant),
-        catalog=SqliteCatalog(database, tenant),
-        users=SqliteUsers(database, tenant),
-        impressions=SqliteImpressions(database, tenant),
-        tastes=SqliteTastes(database, tenant),
-        database=database,
-    )
+    return SqliteDatabase(str(path))
+
+
+def _postgres(url: str) -> Database:
+    if find_spec("psycopg") is None:
+        raise StoreError("a store in PostgreSQL is reached by psycopg: pip install 'zhiyin[postgres]'")
+    from zhiyin.storage.postgres import PostgresDatabase  # noqa: PLC0415
+
+    try:
+        named = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        # What was given may hold a password.
+        raise StoreError(f"this is no URL of a PostgreSQL database: {_GIVE}") from error
+    return PostgresDatabase(named.set(drivername="postgresql+psycopg"))

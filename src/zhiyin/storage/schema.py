@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     Connection,
@@ -21,53 +22,63 @@ from sqlalchemy import (
     inspect,
     select,
 )
+from sqlalchemy.dialects import postgresql
 
 from zhiyin.core.errors import StoreError
 
 metadata = MetaData()
 
+Whole = BigInteger().with_variant(Integer(), "sqlite")
+Name = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+"""In the order of its bytes, as SQLite has it, whatever the language of the database."""
+
 versions = Table(
     "schema_version",
     metadata,
-    Column("version", Integer, primary_key=True),
-    Column("applied", Integer, nullable=False),
+    Column("version", Whole, primary_key=True),
+    Column("applied", Whole, nullable=False),
 )
 
 events = Table(
     "events",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
-    Column("tenant", Text, nullable=False),
-    Column("event_id", Text, nullable=False),
-    Column("user_id", Text, nullable=False),
-    Column("item_id", Text, nullable=False),
-    Column("event", Text, nullable=False),
+    Column("seq", Whole, primary_key=True, autoincrement=True),
+    Column("tenant", Name, nullable=False),
+    Column("event_id", Name, nullable=False),
+    Column("user_id", Name, nullable=False),
+    Column("item_id", Name, nullable=False),
+    Column("event", Name, nullable=False),
     Column("value", Float),
-    Column("timestamp", Integer),
+    Column("timestamp", Whole),
     Column("session_id", Text),
-    Column("recommendation_id", Text),
-    Column("position", Integer),
+    Column("recommendation_id", Name),
+    Column("position", Whole),
     UniqueConstraint("tenant", "event_id"),
-    Index("events_by_user", "tenant", "user_id", "timestamp", "seq"),
     # A sequence number that an erased event had must not come back: a cursor would step over its new owner.
     sqlite_autoincrement=True,
 )
+_OF_ONE_USER = "tenant", "user_id"
+Index("events_by_user", *(events.c[name] for name in (*_OF_ONE_USER, "timestamp", "seq"))).ddl_if(dialect="sqlite")
+# What has no time comes first, as in SQLite; there it is so by itself, and cannot be said.
+Index(
+    "events_by_user", *(events.c[name] for name in _OF_ONE_USER), events.c.timestamp.nulls_first(), events.c.seq
+).ddl_if(dialect="postgresql")
 
 items = Table(
     "items",
     metadata,
-    Column("tenant", Text, nullable=False),
-    Column("item_id", Text, nullable=False),
+    Column("tenant", Name, nullable=False),
+    Column("item_id", Name, nullable=False),
     Column("title", Text),
     Column("description", Text),
     Column("categories", JSON, nullable=False),
     Column("price", Float),
     Column("image", Text),
     Column("audio", Text),
-    Column("available_from", Integer),
+    Column("available_from", Whole),
     Column("available", Boolean, nullable=False),
     Column("attributes", JSON, nullable=False),
-    Column("revision", Integer, nullable=False, server_default="0"),
+    Column("revision", Whole, nullable=False, server_default="0"),
     PrimaryKeyConstraint("tenant", "item_id"),
     Index("items_by_revision", "tenant", "revision"),
 )
@@ -75,15 +86,15 @@ items = Table(
 catalog_revisions = Table(
     "catalog_revisions",
     metadata,
-    Column("tenant", Text, primary_key=True),
-    Column("revision", Integer, nullable=False),
+    Column("tenant", Name, primary_key=True),
+    Column("revision", Whole, nullable=False),
 )
 
 users = Table(
     "users",
     metadata,
-    Column("tenant", Text, nullable=False),
-    Column("user_id", Text, nullable=False),
+    Column("tenant", Name, nullable=False),
+    Column("user_id", Name, nullable=False),
     Column("attributes", JSON, nullable=False),
     PrimaryKeyConstraint("tenant", "user_id"),
 )
@@ -91,16 +102,16 @@ users = Table(
 impressions = Table(
     "impressions",
     metadata,
-    Column("tenant", Text, nullable=False),
-    Column("recommendation_id", Text, nullable=False),
-    Column("position", Integer, nullable=False),
-    Column("user_id", Text, nullable=False),
-    Column("item_id", Text, nullable=False),
+    Column("tenant", Name, nullable=False),
+    Column("recommendation_id", Name, nullable=False),
+    Column("position", Whole, nullable=False),
+    Column("user_id", Name, nullable=False),
+    Column("item_id", Name, nullable=False),
     Column("score", Float, nullable=False),
     Column("propensity", Float, nullable=False),
     Column("rung", Text, nullable=False),
     Column("manifest_id", Text, nullable=False),
-    Column("timestamp", Integer),
+    Column("timestamp", Whole),
     PrimaryKeyConstraint("tenant", "recommendation_id", "position"),
     Index("impressions_by_user", "tenant", "user_id"),
 )
@@ -108,8 +119,8 @@ impressions = Table(
 tastes = Table(
     "tastes",
     metadata,
-    Column("tenant", Text, nullable=False),
-    Column("user_id", Text, nullable=False),
+    Column("tenant", Name, nullable=False),
+    Column("user_id", Name, nullable=False),
     Column("text", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("basis", Text, nullable=False),
@@ -136,11 +147,21 @@ def _item_revisions(connection: Connection) -> None:
         connection.exec_driver_sql("CREATE INDEX items_by_revision ON items (tenant, revision)")
 
 
+def _row_numbers(connection: Connection) -> None:
+    """In the order in which rows came, as `rowid`, which SQLite gives every table by itself."""
+    if connection.dialect.name == "postgresql":
+        for table in (items, users, impressions):
+            name = table.name
+            connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN rowid BIGINT GENERATED ALWAYS AS IDENTITY")
+        connection.exec_driver_sql("CREATE UNIQUE INDEX impressions_by_row ON impressions (rowid)")
+
+
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     _first_tables,
     _catalog_revisions,
     _tastes,
     _item_revisions,
+    _row_numbers,
 )
 """Applied in order, each once; one that has been released is never changed."""
 

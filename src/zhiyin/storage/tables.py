@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Table, select
 from sqlalchemy import text as sql
-from sqlalchemy.dialects.sqlite import insert
 
 from zhiyin.core.arrays import TextVector
 from zhiyin.core.catalog import Catalog, Users
@@ -14,14 +13,13 @@ from zhiyin.core.errors import NotFoundError
 from zhiyin.core.events import MISSING_TIME, Events, text
 from zhiyin.core.stores import Impressions
 from zhiyin.storage import schema
-from zhiyin.storage.database import Database
+from zhiyin.storage.database import IN_PLACE, Database
 
 _CHUNK = 10_000
 
-# The plus keeps SQLite from collecting the whole tenant by another index and sorting it for every batch.
 _SHOWN = sql(
-    "SELECT rowid, user_id, item_id, position, timestamp FROM impressions"
-    " WHERE +tenant = :tenant AND rowid > :after ORDER BY rowid LIMIT :limit"
+    "SELECT rowid, user_id, item_id, position, timestamp FROM impressions"  # noqa: S608
+    f" WHERE {IN_PLACE} AND rowid > :after ORDER BY rowid LIMIT :limit"
 )
 
 
@@ -31,12 +29,14 @@ class _Keyed:
         self._tenant = tenant
 
     def _upsert(self, table: Table, key: str, rows: Sequence[Mapping[str, Any]]) -> int:
-        statement = insert(table)
+        statement = self._database.insert(table)
         statement = statement.on_conflict_do_update(
             index_elements=["tenant", key],
             set_={c.name: statement.excluded[c.name] for c in table.columns if c.name not in ("tenant", key)},
         )
         with self._database.write() as connection:
+            # Two that write the same rows in another order would wait for each other.
+            self._database.lock(connection, f"{table.name} of {self._tenant}")
             for start in range(0, len(rows), _CHUNK):
                 connection.execute(statement, rows[start : start + _CHUNK])
         return len(rows)
@@ -48,7 +48,7 @@ class _Keyed:
             return connection.execute(statement).all()
 
 
-class SqliteCatalog(_Keyed):
+class StoredCatalog(_Keyed):
     """`zhiyin.core.stores.CatalogStore`; items are read in the order in which they first came."""
 
     def upsert(self, catalog: Catalog) -> int:
@@ -56,7 +56,7 @@ class SqliteCatalog(_Keyed):
         with self._database.write() as connection:
             revisions = schema.catalog_revisions
             connection.execute(
-                insert(revisions)
+                self._database.insert(revisions)
                 .values(tenant=self._tenant, revision=1)
                 .on_conflict_do_update(index_elements=["tenant"], set_={"revision": revisions.c.revision + 1})
             )
@@ -67,8 +67,8 @@ class SqliteCatalog(_Keyed):
             {
                 "tenant": self._tenant,
                 "item_id": catalog.item_id[row],
-                "title": catalog.title[row],
-                "description": catalog.description[row],
+                "title": _text(catalog.title[row]),
+                "description": _text(catalog.description[row]),
                 "categories": list(catalog.categories[row]),
                 "price": None if np.isnan(catalog.price[row]) else float(catalog.price[row]),
                 "image": catalog.image[row],
@@ -113,7 +113,7 @@ class SqliteCatalog(_Keyed):
         return catalog, revision
 
 
-class SqliteUsers(_Keyed):
+class StoredUsers(_Keyed):
     """`zhiyin.core.stores.UserStore`."""
 
     def upsert(self, users: Users) -> int:
@@ -136,30 +136,31 @@ class SqliteUsers(_Keyed):
         return Users.build(user_id=[row.user_id for row in rows], attributes=_columns(row.attributes for row in rows))
 
 
-class SqliteImpressions(_Keyed):
+class StoredImpressions(_Keyed):
     """`zhiyin.core.stores.ImpressionStore`."""
 
     def log(self, impressions: Impressions) -> int:
         """Keeps what was shown; a place of a list that is already known is left as it was. The number of new rows."""
         if not len(impressions):
             return 0
-        rows = [
-            {
-                "tenant": self._tenant,
-                "recommendation_id": impressions.recommendation_id[row],
-                "position": int(impressions.position[row]),
-                "user_id": impressions.user_id[row],
-                "item_id": impressions.item_id[row],
-                "score": float(impressions.score[row]),
-                "propensity": float(impressions.propensity[row]),
-                "rung": impressions.rung[row],
-                "manifest_id": impressions.manifest_id[row],
-                "timestamp": None if impressions.timestamp[row] == MISSING_TIME else int(impressions.timestamp[row]),
-            }
-            for row in range(len(impressions))
-        ]
+        rows = list(
+            zip(
+                [self._tenant] * len(impressions),
+                impressions.recommendation_id,
+                impressions.position.tolist(),
+                impressions.user_id,
+                impressions.item_id,
+                impressions.score.tolist(),
+                impressions.propensity.tolist(),
+                impressions.rung,
+                impressions.manifest_id,
+                [None if time == MISSING_TIME else time for time in impressions.timestamp.tolist()],
+                strict=True,
+            )
+        )
+        table = schema.impressions
         with self._database.write() as connection:
-            return connection.execute(insert(schema.impressions).on_conflict_do_nothing(), rows).rowcount
+            return self._database.add(connection, table, table.c.keys(), table.primary_key.columns.keys(), rows)
 
     def read(self, recommendation_id: str) -> Impressions:
         """The list in its order. Raises `NotFoundError` for an id that was never logged."""
@@ -190,6 +191,11 @@ class SqliteImpressions(_Keyed):
                 timestamp=[MISSING_TIME if time is None else time for time in times],
                 position=positions,
             )
+
+
+def _text(value: str | None) -> str | None:
+    """Without the one character that PostgreSQL cannot hold."""
+    return value and value.replace("\0", "")
 
 
 def _attributes(columns: Mapping[str, TextVector], row: int) -> dict[str, str]:

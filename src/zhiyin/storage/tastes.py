@@ -1,14 +1,13 @@
 """What users like, in words."""
 
 from sqlalchemy import ColumnElement, delete, or_, select
-from sqlalchemy.dialects.sqlite import insert
 
 from zhiyin.core.stores import Taste
 from zhiyin.storage.database import Database
 from zhiyin.storage.schema import tastes
 
 
-class SqliteTastes:
+class StoredTastes:
     """`zhiyin.core.stores.TasteStore`."""
 
     def __init__(self, database: Database, tenant: str) -> None:
@@ -23,7 +22,7 @@ class SqliteTastes:
 
     def write(self, user_id: str, taste: Taste) -> Taste:
         columns = {"text": taste.text, "source": taste.source, "basis": taste.basis}
-        statement = insert(tastes).values(tenant=self._tenant, user_id=user_id, **columns)
+        statement = self._database.insert(tastes).values(tenant=self._tenant, user_id=user_id, **columns)
         statement = statement.on_conflict_do_update(
             index_elements=["tenant", "user_id"],
             set_=columns,

@@ -1,0 +1,14 @@
+"""Options that several commands have."""
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+from zhiyin.app.environment import STORE
+
+Store: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        envvar=STORE, help="where events and items are kept: sqlite:///path.db or postgresql://user@host/database"
+    ),
+]

@@ -1,0 +1,87 @@
+"""A store in one SQLite file."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Table, create_engine, event
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import URL
+
+from zhiyin.storage.database import Database, Rows
+
+BUSY_TIMEOUT_MS = 30_000
+_BULK_CACHE_KIB = 196_608
+"""Indexes are written at random places: what does not fit is written and read again for every batch."""
+_BULK_JOURNAL_PAGES = 65_536
+"""256 MB: pages that several commits write go from the journal into the database once. It ends with the connection."""
+
+
+class SqliteDatabase(Database):
+    """The file `path`, which is made where there is none."""
+
+    advice = "check that the file is a zhiyin store, can be written and its disk is not full"
+    insert = staticmethod(sqlite.insert)
+
+    def __init__(self, path: str) -> None:
+        self._one_writer = threading.RLock()
+        engine = create_engine(URL.create("sqlite", database=path))
+        event.listen(engine, "connect", _configure)
+        event.listen(engine, "begin", _begin)
+        super().__init__(path, engine)
+
+    @contextmanager
+    def bulk(self) -> Iterator[Connection]:
+        with self.write() as connection:
+            for pragma in (f"cache_size=-{_BULK_CACHE_KIB}", f"wal_autocheckpoint={_BULK_JOURNAL_PAGES}"):
+                connection.exec_driver_sql(f"PRAGMA {pragma}").close()
+            yield connection
+
+    def lock(self, connection: Connection, what: str) -> None:
+        """Whoever writes holds everything."""
+
+    def add(self, connection: Connection, table: Table, columns: Sequence[str], key: Sequence[str], rows: Rows) -> int:
+        # DO NOTHING for this one conflict: OR IGNORE would swallow every other broken constraint as well.
+        statement = (
+            f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join('?' for _ in columns)})"  # noqa: S608
+            f" ON CONFLICT ({', '.join(key)}) DO NOTHING"
+        )
+        return connection.exec_driver_sql(statement, list(rows)).rowcount
+
+    def forget(self) -> None:
+        """Moves the write-ahead log into the database file, as far as readers allow."""
+        if self._open() is None:
+            with self._one_writer, self._errors(), self.engine.connect() as connection:
+                autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
+                autocommit.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        # The driver's own waiting for a lock starves under many writers; within one process a queue is fair.
+        with self._one_writer, self.engine.connect() as connection:
+            writer = connection.execution_options(zhiyin_begin="BEGIN IMMEDIATE")
+            with writer.begin():
+                yield writer
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+
+def _configure(connection: Any, _record: Any) -> None:
+    # The driver would begin transactions late and in its own way; `_begin` does it instead.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "secure_delete=ON",
+        "cache_size=-65536",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("zhiyin_begin", "BEGIN"))
