@@ -61,7 +61,7 @@ def by_command(store: str, artifact: Path, users: list[str], work: Path) -> dict
 
 
 def by_request(client: httpx.Client, user: str) -> Listed:
-    answer = client.get(f"/api/recommend/{quote(user, safe='')}", params={"n": LENGTH}).raise_for_status().json()
+    answer = client.get(f"/api/v1/recommend/{quote(user, safe='')}", params={"n": LENGTH}).raise_for_status().json()
     return [(line["item"]["item_id"], line["score"]) for line in answer["items"]]
 
 

@@ -135,7 +135,7 @@ def seconds_to_appear(client: httpx.Client, item: Item, user: str) -> float:
     started = time.perf_counter()
     client.post("/api/v1/items", json=item).raise_for_status()
     while time.perf_counter() - started < GIVE_UP_SECONDS:
-        answer = client.get(f"/api/recommend/{user}", params={"n": LENGTH}).raise_for_status().json()
+        answer = client.get(f"/api/v1/recommend/{user}", params={"n": LENGTH}).raise_for_status().json()
         if item["item_id"] in [line["item"]["item_id"] for line in answer["items"]]:
             return time.perf_counter() - started
     return float("inf")

@@ -154,7 +154,7 @@ def test_page_log_and_interface_name_the_rung(service: Service, stores: MemorySt
     async def get() -> httpx.Response:
         transport = httpx.ASGITransport(app=create_app(service))
         async with httpx.AsyncClient(transport=transport, base_url="http://zhiyin") as client:
-            return await client.get("/api/recommend/wienerin")
+            return await client.get("/api/v1/recommend/wienerin")
 
     assert asyncio.run(get()).json()["rung"] == "profile"
 

@@ -427,8 +427,8 @@ def refusals(answer: httpx.Response) -> list[tuple[int, str]]:
 def test_a_client_adds_items_and_sees_them_in_lists_and_figures(client: Client) -> None:
     sent = {"item_id": "tale", "title": " 海上故事 ", "description": tale("sea", 99), "categories": ["sea"], "price": 3}
     assert client.post("/api/v1/items", json=sent).json() == {"written": 1, "recommendable": 1}
-    assert client.get("/api/items/tale").json()["title"] == "海上故事"
-    served = client.get(f"/api/recommend/{SEA}").json()["items"]
+    assert client.get("/api/v1/items/tale").json()["title"] == "海上故事"
+    served = client.get(f"/api/v1/recommend/{SEA}").json()["items"]
     assert "tale" in [line["item"]["item_id"] for line in served]
     figures = client.get("/metrics").text
     for line in (
@@ -440,14 +440,14 @@ def test_a_client_adds_items_and_sees_them_in_lists_and_figures(client: Client) 
     ):
         assert line in figures.splitlines()
     assert client.post("/api/v1/items", json=[{**sent, "available": False}]).json()["written"] == 1
-    assert '"tale"' not in client.get(f"/api/recommend/{SEA}", {"n": 100}).text
+    assert '"tale"' not in client.get(f"/api/v1/recommend/{SEA}", {"n": 100}).text
 
 
 def test_a_client_is_told_what_is_wrong_with_items(client: Client) -> None:
     good = {"item_id": "tale", "title": "A tale"}
     wrong = [good, {"title": "no id"}, {**good, "price": "3"}, {**good, "image": "/etc/passwd"}, {**good, "x": 1}]
     assert refusals(client.post("/api/v1/items", json=wrong)) == [(1, "item_id"), (2, "price"), (3, "image"), (4, "x")]
-    assert client.get("/api/items/tale").status_code == 404
+    assert client.get("/api/v1/items/tale").status_code == 404
     assert refusals(client.post("/api/v1/items", content=b'{"item_id": "a", "title": "\\ud800"}', headers=JSON)) == [
         (0, "title")
     ]

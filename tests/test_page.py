@@ -212,7 +212,7 @@ def test_the_first_shelf_can_be_narrowed_to_a_category(page: Page, stores: Memor
 def test_nobody_is_said_to_be_missing_before_the_answer_is_there(page: Page, address: str) -> None:
     page.goto("about:blank")
     held: list[Route] = []
-    page.route("**/api/users?*", lambda route: held.append(route))  # noqa: PLW0108
+    page.route("**/api/v1/users?*", lambda route: held.append(route))  # noqa: PLW0108
     page.goto(address)
     expect(page.locator("#users")).to_have_text("One moment…")
     expect(page.locator(".pick").first).to_be_visible()

@@ -235,7 +235,7 @@ def test_serve_asks_the_model_that_a_flag_names_over_file_and_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(app: FastAPI, **_: Any) -> None:
-        answer = ask(app, "GET", "/api/recommend/ann?n=5")
+        answer = ask(app, "GET", "/api/v1/recommend/ann?n=5")
         shown.extend(line["item"]["item_id"] for line in answer.json()["items"])
 
     shown: list[str] = []

@@ -65,28 +65,28 @@ def get(client: Client, path: str, **parameters: Any) -> Any:
 
 
 def test_a_list_names_its_rung_and_its_reasons(client: Client) -> None:
-    answer = get(client, "/api/recommend/ann", n=2)
+    answer = get(client, "/api/v1/recommend/ann", n=2)
     assert answer["rung"] == "personal"
     assert [line["rank"] for line in answer["items"]] == [1, 2]
     first = answer["items"][0]
     assert first["item"]["title"] == "Stalker"
     assert first["reason"]["title"] == "Солярис"
     assert (first["reason"]["event"], first["reason"]["value"]) == ("rating", 3.0)
-    assert get(client, "/api/recommend/nobody")["rung"] == "popular"
+    assert get(client, "/api/v1/recommend/nobody")["rung"] == "popular"
 
 
 def test_lists_take_filters(client: Client) -> None:
-    answer = client.get("/api/recommend/ann?category=Animation&category=Romance&n=100&keep_seen=true").json()
+    answer = client.get("/api/v1/recommend/ann?category=Animation&category=Romance&n=100&keep_seen=true").json()
     found = {line["item"]["item_id"] for line in answer["items"]}
     assert {"totoro", "casablanca"} <= found
     assert not {"alien", "moon"} & found
-    visitor = client.get("/api/recommend/visitor?item=totoro&n=1").json()
+    visitor = client.get("/api/v1/recommend/visitor?item=totoro&n=1").json()
     assert visitor["items"][0]["reason"]["event"] == "like"
 
 
 @pytest.mark.parametrize("query", ["n=0", "n=101", "n=x", "keep_seen=perhaps", "item="])
 def test_parameters_out_of_range_are_named(client: Client, query: str) -> None:
-    response = client.get(f"/api/recommend/ann?{query}")
+    response = client.get(f"/api/v1/recommend/ann?{query}")
     assert response.status_code == 422
     assert query.split("=", maxsplit=1)[0] in str(response.json()["problems"])
 
@@ -94,16 +94,16 @@ def test_parameters_out_of_range_are_named(client: Client, query: str) -> None:
 @pytest.mark.parametrize("user_id", ["小明", "a/b", "a b?c#d%", "🎬", "history", "a/history"])
 def test_ids_of_any_kind_work_everywhere(client: Client, user_id: str) -> None:
     event = {"user_id": user_id, "item_id": "alien", "event": "like"}
-    assert client.post("/api/events", json=event).json() == {"added": 1, "known": 0}
+    assert client.post("/api/v1/events", json=event).json() == {"added": 1, "known": 0}
     part = quote(user_id, safe="")
-    assert get(client, f"/api/recommend/{part}")["user_id"] == user_id
-    assert get(client, f"/api/shelves/{part}")["user_id"] == user_id
-    assert get(client, f"/api/users/{part}/history")["events"][0]["item_id"] == "alien"
-    assert get(client, "/api/users", prefix=user_id)["users"][0]["user_id"] == user_id
+    assert get(client, f"/api/v1/recommend/{part}")["user_id"] == user_id
+    assert get(client, f"/api/v1/shelves/{part}")["user_id"] == user_id
+    assert get(client, f"/api/v1/users/{part}/history")["events"][0]["item_id"] == "alien"
+    assert get(client, "/api/v1/users", prefix=user_id)["users"][0]["user_id"] == user_id
 
 
 def test_events_keep_what_they_carry(client: Client, stores: MemoryStores) -> None:
-    served = get(client, "/api/recommend/ann", n=1)
+    served = get(client, "/api/v1/recommend/ann", n=1)
     event = {
         "user_id": "ann",
         "item_id": served["items"][0]["item"]["item_id"],
@@ -113,7 +113,7 @@ def test_events_keep_what_they_carry(client: Client, stores: MemoryStores) -> No
         "recommendation_id": served["recommendation_id"],
         "position": 1,
     }
-    assert client.post("/api/events", json=[event]).json() == {"added": 1, "known": 0}
+    assert client.post("/api/v1/events", json=[event]).json() == {"added": 1, "known": 0}
     kept: Events = stores.events.history("ann", 1)
     assert (kept.value[0], kept.timestamp[0], kept.position[0]) == (4.5, NOW + 1, 1)
     assert kept.recommendation_id[0] == served["recommendation_id"]
@@ -130,14 +130,14 @@ def test_wrong_rows_are_named_and_nothing_is_kept(client: Client, stores: Memory
         {"user_id": "ann", "item_id": "alien", "event": "rating", "value": float("nan")},
     ]
     body = json.dumps(rows)
-    response = client.post("/api/events", content=body, headers={"content-type": "application/json"})
+    response = client.post("/api/v1/events", content=body, headers={"content-type": "application/json"})
     assert response.status_code == 422
     found = [(problem["row"], problem["field"]) for problem in response.json()["problems"]]
     assert found == [(1, "vaule"), (2, "user_id"), (3, "event"), (4, ""), (5, "value")]
-    malformed = client.post("/api/events", json=[rows[0], {**rows[0], "item_id": "a\u0000b"}])  # type: ignore[dict-item]
+    malformed = client.post("/api/v1/events", json=[rows[0], {**rows[0], "item_id": "a\u0000b"}])  # type: ignore[dict-item]
     assert malformed.status_code == 422
     assert [(p["row"], p["field"]) for p in malformed.json()["problems"]] == [(1, "item_id")]
-    late = client.post("/api/events", json=[rows[0], {**rows[0], "timestamp": LATEST_TIMESTAMP}])  # type: ignore[dict-item]
+    late = client.post("/api/v1/events", json=[rows[0], {**rows[0], "timestamp": LATEST_TIMESTAMP}])  # type: ignore[dict-item]
     assert late.status_code == 422
     assert [(p["row"], p["field"]) for p in late.json()["problems"]] == [(1, "timestamp")]
     assert stores.events.last_sequence() == before
@@ -156,7 +156,7 @@ def test_wrong_rows_are_named_and_nothing_is_kept(client: Client, stores: Memory
     ],
 )
 def test_bodies_that_cannot_be_used_are_refused(client: Client, body: bytes, kind: str, status: int) -> None:
-    response = client.post("/api/events", content=body, headers={"content-type": kind})
+    response = client.post("/api/v1/events", content=body, headers={"content-type": kind})
     assert response.status_code == status
     assert response.json()["error"]
 
@@ -166,7 +166,7 @@ def test_the_cap_holds_for_bodies_of_undeclared_length(client: Client) -> None:
         for _ in range(64):
             yield b" " * 65536
 
-    response = client.post("/api/events", content=chunks(), headers={"content-type": "application/json"})
+    response = client.post("/api/v1/events", content=chunks(), headers={"content-type": "application/json"})
     assert response.status_code == 413
 
 
@@ -178,11 +178,11 @@ def test_lists_from_a_real_store_agree_with_the_batch_and_reflect_concurrent_eve
 
     def tell(user: str) -> int:
         event = {"user_id": user, "item_id": "moon", "event": "like", "timestamp": NOW}
-        return client.post("/api/events", json=event).status_code
+        return client.post("/api/v1/events", json=event).status_code
 
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(tell, users)) == {200}
-        answers = list(pool.map(lambda user: get(client, f"/api/recommend/{user}"), users))
+        answers = list(pool.map(lambda user: get(client, f"/api/v1/recommend/{user}"), users))
     batch = service.recommend_many(users)
     for answer, served in zip(answers, batch, strict=True):
         single = [(line["item"]["item_id"], line["score"]) for line in answer["items"]]
@@ -206,22 +206,22 @@ def test_serve_puts_an_artifact_and_a_store_behind_the_api(tmp_path: Path, monke
 
 
 def test_items_are_listed_found_and_compared(client: Client) -> None:
-    assert get(client, "/api/items", limit=1)["items"][0]["item_id"] == "alien"
-    assert get(client, "/api/items", search="トトロ")["items"][0]["item_id"] == "totoro"
-    assert get(client, "/api/items/wall-e")["categories"] == ["Animation", "Science fiction"]
-    assert get(client, "/api/similar/totoro", n=1)["items"][0]["item"]["item_id"] == "wall-e"
-    assert get(client, "/api/categories")["categories"][0] == {"name": "Drama", "items": 9}
-    missing = client.get("/api/items/nothing")
+    assert get(client, "/api/v1/items", limit=1)["items"][0]["item_id"] == "alien"
+    assert get(client, "/api/v1/items", search="トトロ")["items"][0]["item_id"] == "totoro"
+    assert get(client, "/api/v1/items/wall-e")["categories"] == ["Animation", "Science fiction"]
+    assert get(client, "/api/v1/similar/totoro", n=1)["items"][0]["item"]["item_id"] == "wall-e"
+    assert get(client, "/api/v1/categories")["categories"][0] == {"name": "Drama", "items": 9}
+    missing = client.get("/api/v1/items/nothing")
     assert missing.status_code == 404
     assert "nothing" in missing.json()["error"]
 
 
 def test_shelves_carry_a_recommendation_id_each(client: Client) -> None:
-    shelves = get(client, "/api/shelves/ann", n=4)["shelves"]
+    shelves = get(client, "/api/v1/shelves/ann", n=4)["shelves"]
     assert [shelf["kind"] for shelf in shelves] == ["for-you", "because", "because", "popular"]
     assert shelves[1]["reason"]["event"] == "rating"
     assert len({shelf["recommendations"]["recommendation_id"] for shelf in shelves}) == len(shelves)
-    narrowed = get(client, "/api/shelves/ann", n=4, category="Romance")["shelves"][0]
+    narrowed = get(client, "/api/v1/shelves/ann", n=4, category="Romance")["shelves"][0]
     assert (narrowed["kind"], len(narrowed["recommendations"]["items"])) == ("for-you", 4)
     assert all("Romance" in line["item"]["categories"] for line in narrowed["recommendations"]["items"])
 
@@ -229,10 +229,10 @@ def test_shelves_carry_a_recommendation_id_each(client: Client) -> None:
 def test_health_and_metrics(client: Client) -> None:
     assert get(client, "/api/health/live") == {"status": "live", "manifest_id": "films-1"}
     assert get(client, "/api/health/ready")["status"] == "ready"
-    get(client, "/api/recommend/ann")
+    get(client, "/api/v1/recommend/ann")
     measured = client.get("/metrics").text
     assert 'zhiyin_lists_served_total{rung="personal"} 1.0' in measured
-    assert 'route="/api/recommend/{user_id:path}",status="200"' in measured
+    assert 'route="/api/v1/recommend/{user_id:path}",status="200"' in measured
     assert "ann" not in re.findall(r'"([^"]*)"', measured)
 
 
@@ -241,7 +241,7 @@ def test_health_and_metrics(client: Client) -> None:
     [
         ("/", (APIRoute, "handle")),
         ("/static/app.js", (StaticFiles, "get_response")),
-        ("/api/recommend/ann", (Service, "recommend")),
+        ("/api/v1/recommend/ann", (Service, "recommend")),
     ],
 )
 def test_an_unexpected_error_tells_the_log_and_not_the_client(
@@ -269,17 +269,17 @@ def test_a_store_that_fails_is_told_as_unavailable(stores: MemoryStores, monkeyp
 
     client = Client(create_app(Service(films_system(), stores, clock=lambda: NOW)))
     monkeypatch.setattr(stores.events, "history", fail)
-    assert client.get("/api/recommend/ann").status_code == 503
+    assert client.get("/api/v1/recommend/ann").status_code == 503
 
 
 def test_what_has_no_route_is_refused_like_everything_else(client: Client) -> None:
     assert client.get("/nothing").json() == {"error": "Not Found", "problems": []}
-    refused = client.post("/api/users", json={})
+    refused = client.post("/api/v1/users", json={})
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET")
     assert refused.json()["error"] == "Method Not Allowed"
 
 
-@pytest.mark.parametrize("path", ["/", "/api/users", "/static/app.js", "/nothing", "/api/items/nothing"])
+@pytest.mark.parametrize("path", ["/", "/api/v1/users", "/static/app.js", "/nothing", "/api/v1/items/nothing"])
 def test_every_answer_has_the_strict_headers(client: Client, path: str) -> None:
     headers = client.get(path).headers
     assert "default-src 'none'" in headers["content-security-policy"]
@@ -289,7 +289,7 @@ def test_every_answer_has_the_strict_headers(client: Client, path: str) -> None:
 
 def test_the_description_is_served_here_and_no_page_asks_elsewhere(client: Client) -> None:
     schema = get(client, "/api/openapi.json")
-    assert "/api/events" in schema["paths"]
+    assert "/api/v1/events" in schema["paths"]
     assert client.get("/docs").status_code == 404
     for file in (*FOLDER.glob("static/*"), *FOLDER.glob("templates/*")):
         outside = set(re.findall(r"(?:https?:)?//[a-z0-9.-]+\.[a-z]+", file.read_text("utf-8")))

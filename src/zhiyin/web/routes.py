@@ -45,7 +45,7 @@ NO_JSON: dict[int | str, dict[str, Any]] = {415: {"model": ErrorOut, "descriptio
 
 
 def add_people(app: FastAPI, service: Service, metrics: Metrics) -> None:
-    @app.get("/api/recommend/{user_id:path}")
+    @app.get("/api/v1/recommend/{user_id:path}")
     def recommend(
         user_id: ExternalId,
         category: Annotated[list[str], Query(max_length=20, default_factory=list)],
@@ -60,7 +60,7 @@ def add_people(app: FastAPI, service: Service, metrics: Metrics) -> None:
         metrics.served(service, served)
         return list_out(service, served)
 
-    @app.get("/api/shelves/{user_id:path}")
+    @app.get("/api/v1/shelves/{user_id:path}")
     def shelves(
         user_id: ExternalId,
         category: Annotated[list[str], Query(max_length=20, default_factory=list)],
@@ -72,7 +72,7 @@ def add_people(app: FastAPI, service: Service, metrics: Metrics) -> None:
             metrics.served(service, shelf.recommendations)
         return ShelvesOut(user_id=user_id, shelves=[shelf_out(service, shelf) for shelf in answer.shelves])
 
-    @app.get("/api/users")
+    @app.get("/api/v1/users")
     def users(
         prefix: Annotated[str, Query(max_length=MAX_ID_LENGTH)] = "", limit: Annotated[int, Query(ge=1, le=200)] = 50
     ) -> UsersOut:
@@ -80,7 +80,7 @@ def add_people(app: FastAPI, service: Service, metrics: Metrics) -> None:
         known = service.users(prefix, limit)
         return UsersOut(users=[UserOut(user_id=user_id, events=events) for user_id, events in known])
 
-    @app.get("/api/users/{user_id:path}/history")
+    @app.get("/api/v1/users/{user_id:path}/history")
     def history(user_id: ExternalId, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> HistoryOut:
         """The user's latest events, newest first."""
         return HistoryOut(user_id=user_id, events=[entry_out(entry) for entry in service.history(user_id, limit)])
@@ -107,18 +107,18 @@ def add_tastes(app: FastAPI, service: Service) -> None:
 
 
 def add_items(app: FastAPI, service: Service) -> None:
-    @app.get("/api/items")
+    @app.get("/api/v1/items")
     def items(
         search: Annotated[str, Query(max_length=200)] = "", limit: Annotated[int, Query(ge=1, le=200)] = 50
     ) -> ItemsOut:
         """Items whose title holds `search`, the most popular first."""
         return ItemsOut(items=[item_out(item) for item in service.items(search, limit)])
 
-    @app.get("/api/items/{item_id:path}")
+    @app.get("/api/v1/items/{item_id:path}")
     def item(item_id: ExternalId) -> ItemOut:
         return item_out(service.item(item_id))
 
-    @app.get("/api/similar/{item_id:path}")
+    @app.get("/api/v1/similar/{item_id:path}")
     def similar(item_id: ExternalId, n: Annotated[int, Query(ge=1, le=MAX_LIST)] = 10) -> SimilarListOut:
         """Items near this one; empty where the model has no notion of nearness."""
         near = service.similar(item_id, n)
@@ -130,14 +130,14 @@ def add_items(app: FastAPI, service: Service) -> None:
         request = WordsRequest(asked.text, asked.like, asked.unlike, asked.categories, asked.n)
         return found_out(service.find(request, asked.user_id))
 
-    @app.get("/api/categories")
+    @app.get("/api/v1/categories")
     def categories() -> CategoriesOut:
         """Categories, the largest first."""
         return CategoriesOut(categories=[CategoryOut(name=name, items=n) for name, n in service.categories()])
 
 
 def add_events(app: FastAPI, service: Service, metrics: Metrics) -> None:
-    @app.post("/api/events", responses=NO_JSON, openapi_extra=_rows_of(EventIn))
+    @app.post("/api/v1/events", responses=NO_JSON, openapi_extra=_rows_of(EventIn))
     async def events(request: Request) -> RecordedOut:
         """Records one event or a list of them: all, or none when a row is wrong."""
         batch = read_events(request.headers.get("content-type", ""), await request.body(), service.clock())

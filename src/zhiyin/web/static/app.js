@@ -134,7 +134,7 @@ async function loadRoom() {
   try {
     const narrowed = state.category ? `&category=${encodeURIComponent(state.category)}` : "";
     const [shelves, history] = await Promise.all([
-      ask(`/api/shelves/${user}?n=${SHELF_LENGTH}${narrowed}`), ask(`/api/users/${user}/history?limit=30`)]);
+      ask(`/api/v1/shelves/${user}?n=${SHELF_LENGTH}${narrowed}`), ask(`/api/v1/users/${user}/history?limit=30`)]);
     // An answer to an older question must not overwrite a newer one.
     if (turn !== asked) return;
     state.shelves = shelves.shelves;
@@ -152,7 +152,7 @@ async function feedback(button, event, key, line, shelf) {
   const kind = button.closest(".shelf").dataset.kind;
   button.closest(".card").classList.add("leaving");
   try {
-    await send("/api/events", [{
+    await send("/api/v1/events", [{
       user_id: state.user, item_id: line.item.item_id, event,
       recommendation_id: shelf.recommendations.recommendation_id, position: line.rank,
     }]);
@@ -278,7 +278,7 @@ function togglePick(item) {
 
 async function loadUsers() {
   const prefix = $("user-search").value.trim();
-  const answer = await ask(`/api/users?limit=50&prefix=${encodeURIComponent(prefix)}`);
+  const answer = await ask(`/api/v1/users?limit=50&prefix=${encodeURIComponent(prefix)}`);
   if (prefix !== $("user-search").value.trim()) return;
   users = answer.users;
   drawUsers();
@@ -286,7 +286,7 @@ async function loadUsers() {
 
 async function loadPicks() {
   const search = $("item-search").value.trim();
-  const answer = await ask(`/api/items?limit=${PICKS_SHOWN}&search=${encodeURIComponent(search)}`);
+  const answer = await ask(`/api/v1/items?limit=${PICKS_SHOWN}&search=${encodeURIComponent(search)}`);
   if (search !== $("item-search").value.trim()) return;
   choices = answer.items;
   drawPicks();
@@ -306,7 +306,7 @@ async function start() {
   const user = `visitor-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
   $("start").disabled = true;
   try {
-    await send("/api/events", [...state.picks.keys()].map((item) => ({ user_id: user, item_id: item, event: "like" })));
+    await send("/api/v1/events", [...state.picks.keys()].map((item) => ({ user_id: user, item_id: item, event: "like" })));
     state.picks.clear();
     await enter(user, true);
   } catch (error) {
@@ -378,7 +378,7 @@ async function open() {
   $("item-search").addEventListener("input", later(loadPicks));
   openTaste(loadRoom);
   addEventListener("popstate", () => show().catch(complain));
-  const [answer] = await Promise.all([ask("/api/categories"), show()]);
+  const [answer] = await Promise.all([ask("/api/v1/categories"), show()]);
   state.categories = answer.categories.slice(0, CATEGORIES_SHOWN).map(({ name }) => name);
   drawShelves();
   drawFound();

@@ -87,7 +87,7 @@ export function drawFound() {
 /* Of examples that came with the address only the ids are known. */
 async function nameExamples(asked) {
   await Promise.all([...asked.like, ...asked.unlike].filter((id) => !names.has(id)).map(async (id) => {
-    const item = await ask(`/api/items/${encodeURIComponent(id)}`).catch(() => null);
+    const item = await ask(`/api/v1/items/${encodeURIComponent(id)}`).catch(() => null);
     if (item) names.set(id, item.title);
   }));
 }
