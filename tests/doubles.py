@@ -1,13 +1,15 @@
 """Small stand-ins for what a service needs: stores in memory, a system over a dozen films."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel
 
 from zhiyin.app.system import System
-from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
+from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector, IntVector
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.dataset import Dataset, Query
 from zhiyin.core.events import Events, text
@@ -24,6 +26,7 @@ from zhiyin.core.stores import (
     Taste,
     TasteStore,
     UserStore,
+    Which,
 )
 from zhiyin.core.vocabulary import Vocabulary
 from zhiyin.dataset.prepare import align, overlay
@@ -51,6 +54,22 @@ class MemoryEvents:
 
     def history(self, user_id: str, limit: int) -> Events:
         return self.log.take(np.flatnonzero(self.log.user_id == user_id)[-limit:])
+
+    def find(self, which: Which, limit: int, since: Cursor | None = None) -> Events:
+        later = self.log.take(self._of(which) & (self.log.sequence > (since or 0)))
+        return later.take(np.arange(min(limit, len(later))))
+
+    def remove(self, which: Which) -> int:
+        found = self._of(which)
+        self.log = self.log.take(~found)
+        return int(found.sum())
+
+    def _of(self, which: Which) -> BoolVector:
+        found = np.ones(len(self.log), np.bool_)
+        for name, value in vars(which).items():
+            if value is not None:
+                found &= getattr(self.log, name) == value
+        return found
 
     def last_sequence(self) -> int:
         return len(self.log)
@@ -112,6 +131,18 @@ class MemoryCatalog:
     def read(self) -> Catalog:
         return self.catalog
 
+    def find(self, item_ids: Sequence[str]) -> Catalog:
+        return self.catalog.take(np.flatnonzero(np.isin(self.catalog.item_id, item_ids)))
+
+    def page(self, after: str, limit: int) -> Catalog:
+        later = sorted(item_id for item_id in self.catalog.item_id if item_id > after)[:limit]
+        return self.catalog.take(Vocabulary(self.catalog.item_id).rows(later))
+
+    def remove(self, item_ids: Sequence[str]) -> int:
+        found = self.find(item_ids)
+        self.upsert(replace(found, available=np.zeros(len(found), np.bool_)))
+        return len(found)
+
     def revision(self) -> int:
         return self.writes
 
@@ -126,6 +157,13 @@ class MemoryUsers:
 
     def read(self) -> Users:
         return self.users
+
+    def find(self, user_ids: Sequence[str]) -> Users:
+        return Users.build(user_id=[user_id for user_id in self.users.user_id if user_id in user_ids])
+
+    def page(self, after: str, limit: int) -> Users:
+        later = sorted(user_id for user_id in self.users.user_id if user_id > after)[:limit]
+        return Users.build(user_id=later)
 
     def attributes(self, user_id: str) -> Mapping[str, str]:
         told = self.users.attributes.items()
@@ -156,6 +194,10 @@ class MemoryStores:
         self.users: UserStore = MemoryUsers()
         self.impressions: ImpressionStore = MemoryImpressions()
         self.tastes: TasteStore = MemoryTastes()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        yield
 
     def close(self) -> None:
         return

@@ -34,6 +34,11 @@ def test_attribute_of_many_values_does_not_outweigh_the_others() -> None:
     assert many @ brand == pytest.approx(many @ tags, abs=0.15)
 
 
+def test_a_list_of_values_is_read_as_such_however_it_is_written() -> None:
+    catalog = Catalog.build(item_id=list("abc"), attributes={"tags": ['["sea", "salt", 3]', "sea|salt|3", "[sea"]})
+    assert catalog.lines() == ["tags=sea|salt|3", "tags=sea|salt|3", "tags=[sea"]
+
+
 @given(st.dictionaries(st.text(min_size=1, max_size=5), st.text(max_size=8), max_size=4))
 def test_any_attributes_make_a_vector_or_none(attributes: dict[str, str]) -> None:
     catalog = Catalog.build(item_id=["a"], attributes={name: [value or None] for name, value in attributes.items()})

@@ -3,21 +3,18 @@
 import json
 import re
 import shutil
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import uvicorn
 from doubles import MemoryImpressions, MemoryStores, films_stores, films_system
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from servers import served
 
 from zhiyin.app.service import Service, Taste
 from zhiyin.core.catalog import Catalog
 from zhiyin.dataset.settings import PreparationSettings
-from zhiyin.web.application import create_app
 
 pytestmark = pytest.mark.browser
 
@@ -38,23 +35,8 @@ def service(stores: MemoryStores) -> Service:
 
 @pytest.fixture
 def address(service: Service) -> Iterator[str]:
-    """The application on a free port of the loopback."""
-    started = threading.Event()
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            started.set()
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = Server(uvicorn.Config(create_app(service), log_level="warning", ws="none"))
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        assert started.wait(30)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(30)
+    with served(service) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import pytest
 from databases import Server
 
 from zhiyin.core.catalog import Catalog, Users
-from zhiyin.core.errors import NotFoundError, StoreError
+from zhiyin.core.errors import InputError, NotFoundError, StoreError
 from zhiyin.core.events import MISSING_TIME, Events, text
-from zhiyin.core.stores import Cursor, Impressions, Stores, Taste
+from zhiyin.core.stores import Cursor, Impressions, Stores, Taste, Which
 from zhiyin.storage.opening import DatabaseStores, open_stores
 from zhiyin.storage.schema import MIGRATIONS
 
@@ -143,6 +143,60 @@ def test_history_is_the_latest_events_oldest_first(opened: Open) -> None:
     assert list(events.history("u", 10).event_id) == ["untimed", "early", "late", "late-too"]
     assert list(events.history("u", 2).event_id) == ["late", "late-too"]
     assert len(events.history("nobody", 2)) == 0
+
+
+def test_events_are_found_and_removed_by_whose_and_what_they_are(opened: Open) -> None:
+    events, foreign = opened("one").events, opened("other").events
+    events.append(Events.build(user_id=["u", "u", "v"], item_id=["a", "b", "a"], event=["like", "view", "view"]))
+    foreign.append(Events.build(user_id=["u"], item_id=["a"], event="like"))
+
+    def items(which: Which, limit: int = 9, since: Cursor | None = None) -> list[str]:
+        return list(events.find(which, limit, since).item_id)
+
+    assert items(Which()) == ["a", "b", "a"]
+    first = events.find(Which(), 1)
+    assert items(Which(), 1, Cursor(int(first.sequence[0]))) == ["b"]
+    assert items(Which(event="view")) == ["b", "a"]
+    assert items(Which("u", "a", "view")) == []
+    assert list(events.find(Which(item_id="a"), 9).user_id) == ["u", "v"]
+    assert events.remove(Which("u", "a", "view")) == 0
+    assert events.remove(Which("u", event="view")) == 1
+    assert events.remove(Which(item_id="a")) == 2
+    assert (items(Which()), len(foreign.find(Which(), 9))) == ([], 1)
+    with pytest.raises(InputError, match="name one"):
+        events.remove(Which(event="like"))
+
+
+def test_people_are_paged_with_those_known_by_their_events_alone(opened: Open) -> None:
+    stores, foreign = opened("one"), opened("other")
+    stores.users.upsert(Users.build(user_id=["b", "d"], attributes={"city": ["Wien", None]}))
+    stores.events.append(Events.build(user_id=["c", "b", "a", "c"], item_id=["i"] * 4))
+    foreign.users.upsert(Users.build(user_id=["0"]))
+    first = stores.users.page("", 3)
+    assert list(first.user_id) == ["a", "b", "c"]
+    assert list(first.attributes["city"]) == [None, "Wien", None]
+    assert list(stores.users.page("c", 3).user_id) == ["d"]
+    assert len(stores.users.page("d", 3)) == 0
+    assert list(stores.users.find(["a", "b", "0"]).user_id) == ["b"]
+
+
+def test_items_are_paged_found_and_removed(opened: Open) -> None:
+    catalog, foreign = opened("one").catalog, opened("other").catalog
+    catalog.upsert(Catalog.build(item_id=["c", "a", "b"], title=["C", "A", "B"]))
+    foreign.upsert(Catalog.build(item_id=["a"]))
+    assert list(catalog.page("", 2).title) == ["A", "B"]
+    assert list(catalog.page("b", 2).title) == ["C"]
+    assert set(catalog.find(["c", "b", "nothing"]).title) == {"B", "C"}
+    before = catalog.revision()
+    assert catalog.remove(["b", "nothing"]) == 1
+    assert catalog.remove(["b"]) == 0
+    assert (list(catalog.read().item_id), list(catalog.page("", 9).item_id)) == (["c", "a"], ["a", "c"])
+    assert len(catalog.find(["b"])) == 0
+    gone, _ = catalog.changes(before)
+    assert (list(gone.item_id), list(gone.title), list(gone.available)) == (["b"], [None], [False])
+    catalog.upsert(Catalog.build(item_id=["b"], title=["again"]))
+    assert list(catalog.find(["b"]).title) == ["again"]
+    assert len(foreign.find(["a"])) == 1
 
 
 def test_user_counts_by_prefix(opened: Open) -> None:

@@ -86,7 +86,7 @@ def ingest(request: IngestRequest) -> IngestReport:
         stack.callback(stores.close)
         log = stack.enter_context(RefusalLog(path).open())
         if request.strict:
-            stack.enter_context(stores.transaction())
+            stack.enter_context(stores.bulk())
         sources, repeated = _each_once(request.events)
         files = [EventFile(source, log, request.columns, cleaning) for source in sources]
         catalogue = users = None
@@ -147,7 +147,7 @@ def _append(file: EventFile, stores: DatabaseStores, *, lasting: bool) -> FileRe
     try:
         with closing(iter(file)) as batches:
             for first in batches:
-                with stores.transaction():
+                with stores.bulk():
                     for batch in chain((first,), islice(batches, further)):
                         report = stores.events.append(batch)
                         added += report.added

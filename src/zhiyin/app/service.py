@@ -2,8 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
+import numpy as np
+
+from zhiyin.app.serving.everybody import latest_of, popular_of
 from zhiyin.app.serving.exposure import SHARE, Exposure
 from zhiyin.app.serving.found import Finder
 from zhiyin.app.serving.judged import Judge, Judgement, LanguageModelSettings
@@ -20,6 +24,7 @@ from zhiyin.app.serving.recording import (
     checked_items,
     impressions_of,
 )
+from zhiyin.app.serving.records import Records
 from zhiyin.app.serving.shelves import Shelf, Shelves, shelves_of
 from zhiyin.app.serving.similar import similar_to
 from zhiyin.app.serving.state import ServingSlot, ServingState
@@ -90,6 +95,7 @@ class Service:
         self.slot = ServingSlot(slot) if isinstance(slot, System) else slot
         self._stores = stores
         self.clock = clock
+        self.records = Records(stores, clock)
         self._finder = Finder()
         self._new_items = new_items
         self._language_model = language_model
@@ -110,7 +116,8 @@ class Service:
         """
         state = self._current()
         person = person_of(request.user_id, state, self._stores, self.clock(), request.items)
-        served = self._list(state, person, request)
+        whole = self._list(state, person, replace(request, n=request.n + request.skip))
+        served = replace(whole, items=whole.items[request.skip :])
         self._log([served])
         return served
 
@@ -160,6 +167,18 @@ class Service:
         self._stores.catalog.upsert(items)
         state = self.slot.over(self._stores.catalog, waiting=True)
         return Added(len(items), int((state.items.rows(items.item_id) != UNKNOWN).sum()))
+
+    def everybody(
+        self, kind: Literal["popular", "latest"], n: int, categories: Sequence[str] = (), user_id: str | None = None
+    ) -> list[tuple[ItemView, float]]:
+        """What is popular, or came last, the same for everybody; not logged as shown.
+
+        user_id: leaves out what they have seen.
+        """
+        state, now = self._current(), self.clock()
+        seen = np.empty(0, np.int64) if user_id is None else person_of(user_id, state, self._stores, now).seen
+        mask = state.eligibility.mask(now, seen, categories)
+        return popular_of(state, mask, n, now) if kind == "popular" else latest_of(state, mask, n)
 
     def new_items(self) -> tuple[int, int]:
         """How many items of the shop training has not seen: those that can be recommended, and those that cannot."""

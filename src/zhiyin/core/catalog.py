@@ -1,5 +1,6 @@
 """What can be recommended, and what is known of the people: columnar, aligned by row."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -58,7 +59,8 @@ class Catalog:
         return [". ".join(filter(None, part)) or None for part in parts]
 
     def lines(self) -> list[str | None]:
-        """What is said of each item in attributes, NAME=VALUE line by line, None where there is nothing.
+        """What is said of each item in attributes, NAME=VALUE or NAME=VALUE|VALUE line by line, None where there is
+        nothing.
 
         When it appeared is its year and its month, so that items of one season have more in common than of one year.
         """
@@ -66,7 +68,7 @@ class Catalog:
         for name, values in self.attributes.items():
             for row, value in enumerate(values):
                 if value:
-                    found[row].append(f"{name}={value}".replace("\n", " "))
+                    found[row].append(f"{name}={_several(value)}".replace("\n", " "))
         for row in np.flatnonzero(np.isfinite(self.price)).tolist():
             found[row].append(f"price={self.price[row]:g}")
         for row in np.flatnonzero(self.available_from != MISSING_TIME).tolist():
@@ -130,6 +132,15 @@ class Catalog:
         }
         columns = {name: column(getattr(self, name), getattr(items, name)) for name in ITEM_COLUMNS}
         return type(self)(**columns, attributes=attributes)
+
+
+def _several(value: str) -> str:
+    """A list in JSON as one that is parted by bars."""
+    try:
+        listed = json.loads(value) if value.startswith("[") else None
+    except ValueError:
+        return value
+    return "|".join(map(str, listed)) if isinstance(listed, list) else value
 
 
 def _attribute(catalog: Catalog, name: str) -> TextVector:

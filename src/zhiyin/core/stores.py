@@ -1,6 +1,7 @@
 """Protocols of storage. A store is opened for one tenant: the handle carries it, no query can leave it out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, NewType, Protocol
 
@@ -57,6 +58,15 @@ class Taste:
     basis: str = ""
 
 
+@dataclass(frozen=True)
+class Which:
+    """Events of this user, of this item and of this kind; None for any."""
+
+    user_id: str | None = None
+    item_id: str | None = None
+    event: str | None = None
+
+
 class EventStore(Protocol):
     def append(self, events: Events) -> AppendReport:
         """Durable when it returns; idempotent by event_id. An event without an id is given one."""
@@ -68,6 +78,16 @@ class EventStore(Protocol):
 
     def history(self, user_id: str, limit: int) -> Events:
         """The user's latest `limit` events, oldest first."""
+        ...
+
+    def find(self, which: Which, limit: int, since: Cursor | None = None) -> Events:
+        """The first `limit` of those events behind a place, in the order of the log."""
+        ...
+
+    def remove(self, which: Which) -> int:
+        """Takes those events of one user or one item out of the log; how many there were. Raises `InputError` where
+        neither is named.
+        """
         ...
 
     def last_sequence(self) -> int:
@@ -88,8 +108,22 @@ class CatalogStore(Protocol):
 
     def read(self) -> Catalog: ...
 
+    def find(self, item_ids: Sequence[str]) -> Catalog:
+        """Those of the items that there are, in no order."""
+        ...
+
+    def page(self, after: str, limit: int) -> Catalog:
+        """The first `limit` items whose ids come after this one, in the order of ids."""
+        ...
+
+    def remove(self, item_ids: Sequence[str]) -> int:
+        """Takes items out; how many there were. To those who ask for changes they are items that cannot be had."""
+        ...
+
     def changes(self, since: int | None) -> tuple[Catalog, int]:
-        """Items written after the revision `since`, as they are now, and the revision that this is; None for all."""
+        """Items written or removed after the revision `since`, as they are now, and the revision that this is; None for
+        all.
+        """
         ...
 
     def revision(self) -> int:
@@ -101,6 +135,16 @@ class UserStore(Protocol):
     def upsert(self, users: Users) -> int: ...
 
     def read(self) -> Users: ...
+
+    def find(self, user_ids: Sequence[str]) -> Users:
+        """Those of the people who were written, in no order."""
+        ...
+
+    def page(self, after: str, limit: int) -> Users:
+        """The first `limit` people, also those known by their events alone, whose ids come after this one, in the order
+        of ids.
+        """
+        ...
 
     def attributes(self, user_id: str) -> Mapping[str, str]:
         """What is known of one user, by name; empty for a stranger."""
@@ -135,5 +179,9 @@ class Stores(Protocol):
     users: UserStore
     impressions: ImpressionStore
     tastes: TasteStore
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All that this thread writes to these stores inside is kept, or on an error none of it is."""
+        ...
 
     def close(self) -> None: ...

@@ -5,11 +5,12 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy import text as sql
 
+from zhiyin.core.errors import InputError
 from zhiyin.core.events import MISSING_POSITION, MISSING_TIME, Events
-from zhiyin.core.stores import AppendReport, Cursor, ErasureReport
+from zhiyin.core.stores import AppendReport, Cursor, ErasureReport, Which
 from zhiyin.storage import schema
 from zhiyin.storage.database import IN_PLACE, Database
 
@@ -81,6 +82,26 @@ class StoredEvents:
             rows = connection.execute(_HISTORY, {"tenant": self._tenant, "user": user_id, "limit": limit}).all()
         return _events(rows[::-1])
 
+    def find(self, which: Which, limit: int, since: Cursor | None = None) -> Events:
+        """The first `limit` of those events behind a place, in the order of the log."""
+        table = schema.events
+        statement = select(table).where(*self._of(which), table.c.seq > (since or 0)).order_by(table.c.seq).limit(limit)
+        with self._database.read() as connection:
+            rows = connection.execute(statement.with_only_columns(*(table.c[name] for name in ("seq", *_TOLD)))).all()
+        return _events(rows)
+
+    def remove(self, which: Which) -> int:
+        """Takes those events of one user or one item out of the log; how many there were.
+
+        Raises `InputError` where neither is named.
+        """
+        if which.user_id is None and which.item_id is None:
+            raise InputError("events are removed of a user or of an item: name one")
+        with self._database.write() as connection:
+            removed = connection.execute(delete(schema.events).where(*self._of(which))).rowcount
+        self._database.forget()
+        return removed
+
     def last_sequence(self) -> int:
         statement = sql(f"SELECT seq FROM events WHERE {IN_PLACE} ORDER BY seq DESC LIMIT 1")  # noqa: S608
         with self._database.read() as connection:
@@ -103,6 +124,11 @@ class StoredEvents:
                 connection.execute(delete(table).where(condition))
         self._database.forget()
         return ErasureReport(removed)
+
+    def _of(self, which: Which) -> list[ColumnElement[bool]]:
+        columns = schema.events.c
+        asked = {"tenant": self._tenant, "user_id": which.user_id, "item_id": which.item_id, "event": which.event}
+        return [columns[name] == value for name, value in asked.items() if value is not None]
 
 
 def _optional(values: np.ndarray, missing: np.ndarray) -> list[Any]:

@@ -37,6 +37,12 @@ class DatabaseStores:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All that this thread writes to these stores inside is kept, or on an error none of it is."""
+        with self.database.write():
+            yield
+
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """A transaction, prepared for far more rows than a request brings."""
         with self.database.bulk():
             yield
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    text,
 )
 from sqlalchemy.dialects import postgresql
 
@@ -79,6 +80,7 @@ items = Table(
     Column("available", Boolean, nullable=False),
     Column("attributes", JSON, nullable=False),
     Column("revision", Whole, nullable=False, server_default="0"),
+    Column("removed", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("tenant", "item_id"),
     Index("items_by_revision", "tenant", "revision"),
 )
@@ -156,12 +158,18 @@ def _row_numbers(connection: Connection) -> None:
         connection.exec_driver_sql("CREATE UNIQUE INDEX impressions_by_row ON impressions (rowid)")
 
 
+def _removed_items(connection: Connection) -> None:
+    if "removed" not in {column["name"] for column in inspect(connection).get_columns("items")}:
+        connection.exec_driver_sql("ALTER TABLE items ADD COLUMN removed BOOLEAN DEFAULT false NOT NULL")
+
+
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     _first_tables,
     _catalog_revisions,
     _tastes,
     _item_revisions,
     _row_numbers,
+    _removed_items,
 )
 """Applied in order, each once; one that has been released is never changed."""
 

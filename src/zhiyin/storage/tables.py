@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Table, select
+from sqlalchemy import ColumnElement, Connection, Table, select, update
 from sqlalchemy import text as sql
 
 from zhiyin.core.arrays import TextVector
@@ -20,6 +20,14 @@ _CHUNK = 10_000
 _SHOWN = sql(
     "SELECT rowid, user_id, item_id, position, timestamp FROM impressions"  # noqa: S608
     f" WHERE {IN_PLACE} AND rowid > :after ORDER BY rowid LIMIT :limit"
+)
+
+_PEOPLE = sql(
+    "SELECT user_id FROM (SELECT user_id FROM users WHERE tenant = :tenant AND user_id > :after"
+    " ORDER BY user_id LIMIT :limit) AS told"
+    " UNION SELECT user_id FROM (SELECT DISTINCT user_id FROM events WHERE tenant = :tenant AND user_id > :after"
+    " ORDER BY user_id LIMIT :limit) AS active"
+    " ORDER BY user_id LIMIT :limit"
 )
 
 
@@ -41,9 +49,11 @@ class _Keyed:
                 connection.execute(statement, rows[start : start + _CHUNK])
         return len(rows)
 
-    def _rows(self, table: Table, *conditions: Any, order: str = "rowid") -> Sequence[Any]:
+    def _rows(
+        self, table: Table, *conditions: ColumnElement[bool], order: str = "rowid", limit: int | None = None
+    ) -> Sequence[Any]:
         column = table.c[order] if order in table.c else sql(order)
-        statement = select(table).where(table.c.tenant == self._tenant, *conditions).order_by(column)
+        statement = select(table).where(table.c.tenant == self._tenant, *conditions).order_by(column).limit(limit)
         with self._database.read() as connection:
             return connection.execute(statement).all()
 
@@ -54,13 +64,29 @@ class StoredCatalog(_Keyed):
     def upsert(self, catalog: Catalog) -> int:
         """Adds items, or replaces them whole; the number of rows written."""
         with self._database.write() as connection:
-            revisions = schema.catalog_revisions
-            connection.execute(
-                self._database.insert(revisions)
-                .values(tenant=self._tenant, revision=1)
-                .on_conflict_do_update(index_elements=["tenant"], set_={"revision": revisions.c.revision + 1})
-            )
-            return self._upsert(schema.items, "item_id", self._rows_of(catalog, self.revision()))
+            return self._upsert(schema.items, "item_id", self._rows_of(catalog, self._next_revision(connection)))
+
+    def remove(self, item_ids: Sequence[str]) -> int:
+        """Takes items out; how many there were. To those who ask for changes they are items that cannot be had."""
+        table = schema.items
+        there = (table.c.tenant == self._tenant) & table.c.item_id.in_(item_ids) & ~table.c.removed
+        nothing = {"title": None, "description": None, "image": None, "audio": None, "price": None}
+        empty = {"categories": [], "attributes": {}, "available": False, "removed": True}
+        with self._database.write() as connection:
+            revision = self._next_revision(connection)
+            return connection.execute(
+                update(table).where(there).values({**nothing, **empty, "revision": revision})
+            ).rowcount
+
+    def _next_revision(self, connection: Connection) -> int:
+        """Of what is written in this transaction."""
+        revisions = schema.catalog_revisions
+        connection.execute(
+            self._database.insert(revisions)
+            .values(tenant=self._tenant, revision=1)
+            .on_conflict_do_update(index_elements=["tenant"], set_={"revision": revisions.c.revision + 1})
+        )
+        return self.revision()
 
     def _rows_of(self, catalog: Catalog, revision: int) -> list[dict[str, Any]]:
         return [
@@ -79,6 +105,7 @@ class StoredCatalog(_Keyed):
                 "available": bool(catalog.available[row]),
                 "attributes": _attributes(catalog.attributes, row),
                 "revision": revision,
+                "removed": False,
             }
             for row in range(len(catalog))
         ]
@@ -91,26 +118,24 @@ class StoredCatalog(_Keyed):
             return int(connection.execute(statement).scalar() or 0)
 
     def read(self) -> Catalog:
-        return self.changes(None)[0]
+        return _catalog(self._rows(schema.items, ~schema.items.c.removed))
+
+    def find(self, item_ids: Sequence[str]) -> Catalog:
+        """Those of the items that there are, in no order."""
+        columns = schema.items.c
+        return _catalog(self._rows(schema.items, columns.item_id.in_(item_ids), ~columns.removed))
+
+    def page(self, after: str, limit: int) -> Catalog:
+        """The first `limit` items whose ids come after this one, in the order of ids."""
+        columns = schema.items.c
+        rows = self._rows(schema.items, columns.item_id > after, ~columns.removed, order="item_id", limit=limit)
+        return _catalog(rows)
 
     def changes(self, since: int | None) -> tuple[Catalog, int]:
         later = () if since is None else (schema.items.c.revision > since,)
         # What comes between the two is told again the next time, never missed.
         revision = self.revision()
-        rows = self._rows(schema.items, *later)
-        catalog = Catalog.build(
-            item_id=[row.item_id for row in rows],
-            title=[row.title for row in rows],
-            description=[row.description for row in rows],
-            categories=[row.categories for row in rows],
-            price=[np.nan if row.price is None else row.price for row in rows],
-            image=[row.image for row in rows],
-            audio=[row.audio for row in rows],
-            available_from=[MISSING_TIME if row.available_from is None else row.available_from for row in rows],
-            available=[row.available for row in rows],
-            attributes=_columns(row.attributes for row in rows),
-        )
-        return catalog, revision
+        return _catalog(self._rows(schema.items, *later)), revision
 
 
 class StoredUsers(_Keyed):
@@ -124,6 +149,17 @@ class StoredUsers(_Keyed):
         ]
         return self._upsert(schema.users, "user_id", rows)
 
+    def page(self, after: str, limit: int) -> Users:
+        """The first `limit` people, also those known by their events alone, whose ids come after this one, in the order
+        of ids.
+        """
+        values = {"tenant": self._tenant, "after": after, "limit": limit}
+        with self._database.read() as connection:
+            people = [row[0] for row in connection.execute(_PEOPLE, values)]
+            rows = self._rows(schema.users, schema.users.c.user_id.in_(people))
+        told = {row.user_id: row.attributes for row in rows}
+        return Users.build(user_id=people, attributes=_columns(told.get(user_id, {}) for user_id in people))
+
     def attributes(self, user_id: str) -> Mapping[str, str]:
         table = schema.users
         statement = select(table.c.attributes).where(table.c.tenant == self._tenant, table.c.user_id == user_id)
@@ -132,8 +168,11 @@ class StoredUsers(_Keyed):
             return known
 
     def read(self) -> Users:
-        rows = self._rows(schema.users)
-        return Users.build(user_id=[row.user_id for row in rows], attributes=_columns(row.attributes for row in rows))
+        return _users(self._rows(schema.users))
+
+    def find(self, user_ids: Sequence[str]) -> Users:
+        """Those of the people who were written, in no order."""
+        return _users(self._rows(schema.users, schema.users.c.user_id.in_(user_ids)))
 
 
 class StoredImpressions(_Keyed):
@@ -191,6 +230,25 @@ class StoredImpressions(_Keyed):
                 timestamp=[MISSING_TIME if time is None else time for time in times],
                 position=positions,
             )
+
+
+def _catalog(rows: Sequence[Any]) -> Catalog:
+    return Catalog.build(
+        item_id=[row.item_id for row in rows],
+        title=[row.title for row in rows],
+        description=[row.description for row in rows],
+        categories=[row.categories for row in rows],
+        price=[np.nan if row.price is None else row.price for row in rows],
+        image=[row.image for row in rows],
+        audio=[row.audio for row in rows],
+        available_from=[MISSING_TIME if row.available_from is None else row.available_from for row in rows],
+        available=[row.available for row in rows],
+        attributes=_columns(row.attributes for row in rows),
+    )
+
+
+def _users(rows: Sequence[Any]) -> Users:
+    return Users.build(user_id=[row.user_id for row in rows], attributes=_columns(row.attributes for row in rows))
 
 
 def _text(value: str | None) -> str | None:

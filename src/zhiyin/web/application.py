@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from zhiyin import __version__
 from zhiyin.app.service import Service
 from zhiyin.web.errors import add_errors
+from zhiyin.web.gorse import add_gorse
 from zhiyin.web.guard import Guard
 from zhiyin.web.metrics import Metrics, add_measure
 from zhiyin.web.page import add_page
@@ -38,5 +39,6 @@ def create_app(service: Service) -> FastAPI:
     add_events(app, service, metrics)
     add_shop(app, service)
     add_operations(app, service, metrics)
+    add_gorse(app, service, metrics)
     add_page(app)
     return app

@@ -24,7 +24,8 @@ PERSONAL, SESSION, WORDS, PROFILE, POPULAR = "personal", "session", "words", "pr
 class RecommendRequest:
     """One question. items: liked items of a visitor without history; those that the system does not know say nothing.
 
-    keep_seen: seen items may come again. categories: only items in one of them; empty means all.
+    keep_seen: seen items may come again. categories: only items in one of them; empty means all. skip: places at the
+    head of the list that are not shown; ranks count them.
     """
 
     user_id: str
@@ -32,6 +33,7 @@ class RecommendRequest:
     categories: Sequence[str] = ()
     keep_seen: bool = False
     items: Sequence[str] = ()
+    skip: int = 0
 
 
 def list_of(

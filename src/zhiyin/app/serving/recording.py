@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from zhiyin.core.catalog import Catalog
+from zhiyin.core.arrays import IntVector, TextVector
+from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.errors import InputError
 from zhiyin.core.events import AHEAD_MS, MAX_ID_LENGTH, Events, text
 from zhiyin.core.results import Recommendations
@@ -48,6 +49,10 @@ class ItemsRefusedError(RowsRefusedError):
     rows = "items"
 
 
+class UsersRefusedError(RowsRefusedError):
+    rows = "users"
+
+
 def checked_events(events: Events, now: int) -> Events:
     """`events` as they are. Raises `EventsRefusedError`, naming each row and field that cannot be used.
 
@@ -79,7 +84,20 @@ def checked_items(catalog: Catalog) -> Catalog:
             problems.append(Problem(row, "price", "must be a finite number"))
     if problems:
         raise ItemsRefusedError(problems)
-    return catalog.take(np.sort(list({item_id: row for row, item_id in enumerate(catalog.item_id)}.values())))
+    return catalog.take(_last_of_each(catalog.item_id))
+
+
+def checked_users(users: Users) -> Users:
+    """The people, of several rows with one id the last. Raises `UsersRefusedError`, naming what cannot be used."""
+    problems = [
+        Problem(row, "user_id", reason)
+        for row, user_id in enumerate(users.user_id)
+        if (reason := _id_problem(user_id)) is not None
+    ]
+    if problems:
+        raise UsersRefusedError(problems)
+    last = _last_of_each(users.user_id)
+    return Users(users.user_id[last], {name: column[last] for name, column in users.attributes.items()})
 
 
 def checked_id(identifier: str, name: str = "user_id") -> str:
@@ -104,6 +122,11 @@ def impressions_of(lists: Sequence[Recommendations], now: int) -> Impressions:
         manifest_id=text(served.manifest_id for served, _ in shown),
         timestamp=np.full(len(shown), now, np.int64),
     )
+
+
+def _last_of_each(ids: TextVector) -> IntVector:
+    """Rows in their order."""
+    return np.sort(np.array(list({identifier: row for row, identifier in enumerate(ids)}.values()), np.int64))
 
 
 def _id_problem(identifier: object) -> str | None:
