@@ -23,6 +23,8 @@ from zhiyin.core.stores import (
     EventStore,
     Impressions,
     ImpressionStore,
+    Key,
+    KeyStore,
     Taste,
     TasteStore,
     UserStore,
@@ -187,6 +189,31 @@ class MemoryTastes:
         self.tastes.pop(user_id, None)
 
 
+class MemoryKeys:
+    def __init__(self) -> None:
+        self.keys: dict[str, tuple[Key, str]] = {}
+
+    def add(self, key: Key, digest: str) -> None:
+        self.keys[key.key_id] = key, digest
+
+    def find(self, key_id: str) -> tuple[Key, str] | None:
+        return self.keys.get(key_id)
+
+    def every(self) -> list[Key]:
+        return [key for key, _ in self.keys.values() if key.user_id is None]
+
+    def revoke(self, key_id: str) -> bool:
+        key, digest = self.keys[key_id]
+        self.keys[key_id] = replace(key, revoked=True), digest
+        return not key.revoked
+
+    def clear(self, before: int) -> int:
+        past = [name for name, (key, _) in self.keys.items() if key.user_id and (key.expires or before) < before]
+        for name in past:
+            del self.keys[name]
+        return len(past)
+
+
 class MemoryStores:
     def __init__(self) -> None:
         self.events: EventStore = MemoryEvents()
@@ -194,6 +221,7 @@ class MemoryStores:
         self.users: UserStore = MemoryUsers()
         self.impressions: ImpressionStore = MemoryImpressions()
         self.tastes: TasteStore = MemoryTastes()
+        self.keys: KeyStore = MemoryKeys()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ from zhiyin.web.application import create_app
 
 
 @contextmanager
-def served(service: Service) -> Iterator[str]:
+def served(service: Service, *, keyed: bool = False) -> Iterator[str]:
     """Its address, once it answers."""
     started = threading.Event()
 
@@ -23,10 +23,12 @@ def served(service: Service) -> Iterator[str]:
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = Server(uvicorn.Config(create_app(service), log_level="warning", ws="none"))
+        server = Server(uvicorn.Config(create_app(service, keyed=keyed), log_level="warning", ws="none"))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         assert started.wait(30)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(30)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(30)

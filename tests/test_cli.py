@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from zhiyin.app.loading import load_system
 from zhiyin.cli import application, main
-from zhiyin.core.errors import ArtifactError, ConfigError, InputError
+from zhiyin.core.errors import ArtifactError, ConfigError, InputError, ZhiyinError
 
 
 def command(*words: str | Path, status: int = 0) -> str:
@@ -56,6 +56,19 @@ def test_a_shop_in_postgres_is_named_by_the_environment(
     assert items(command(*words, "--artifact", "system")) == items(
         command(*words, "--store", trained[0], "--artifact", trained[1])
     )
+
+
+def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
+    store = ("--store", f"sqlite:///{tmp_path / 'shop.db'}")
+    written = command("keys", "create", *store, "--scope", "read", "--scope", "ingest", "--note", "the shop").strip()
+    (key,) = json.loads(command("keys", "list", *store, "--json"))
+    assert written.startswith(f"zy-{key['key_id']}-")
+    assert (key["scopes"], key["note"], key["expires"], key["revoked"]) == (["read", "ingest"], "the shop", None, False)
+    assert json.loads(command("keys", "list", *store, "--tenant", "other", "--json")) == []
+    assert "revoked" in command("keys", "revoke", *store, key["key_id"])
+    assert "revoked" in command("keys", "list", *store)
+    for words in (("revoke", *store, key["key_id"]), ("create", *store, "--scope", "all")):
+        assert isinstance(CliRunner().invoke(application, ["keys", *words]).exception, ZhiyinError)
 
 
 def test_a_training_is_told_as_json_and_nothing_else(trained: tuple[str, Path], tmp_path: Path) -> None:

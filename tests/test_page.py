@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -72,15 +73,15 @@ def page(browser: Browser, address: str, forgiven: list[str]) -> Iterator[Page]:
     assert [line for line in complaints if not any(part in line for part in forgiven)] == []
 
 
-@pytest.fixture
-def keep(page: Page) -> Callable[[str], None]:
+def keep_of(page: Page, name: str) -> None:
     """Keeps a picture of the page among the outputs of the run."""
     PICTURES.mkdir(exist_ok=True)
+    page.screenshot(path=PICTURES / f"page-{name}.png", full_page=True)
 
-    def picture(name: str) -> None:
-        page.screenshot(path=PICTURES / f"page-{name}.png", full_page=True)
 
-    return picture
+@pytest.fixture
+def keep(page: Page) -> Callable[[str], None]:
+    return partial(keep_of, page)
 
 
 def wait_held(page: Page, held: list[Route], number: int) -> None:
@@ -101,6 +102,23 @@ def coming_up(page: Page, address: str) -> Route:
 
 def titles(page: Page, kind: str) -> list[str]:
     return page.locator(f'.shelf[data-kind="{kind}"] .card h3').all_inner_texts()
+
+
+def test_a_closed_shop_asks_for_a_key_until_it_is_good(browser: Browser, service: Service) -> None:
+    context = browser.new_context(locale="zh-CN", reduced_motion="reduce")
+    page = context.new_page()
+    with served(service, keyed=True) as url:
+        page.goto(url)
+        expect(page.get_by_role("heading", name="需要密钥")).to_be_visible()
+        keep_of(page, "key-zh")
+        page.get_by_role("textbox", name="密钥").fill("zy-wrong")
+        page.get_by_role("button", name="打开").click()
+        expect(page.get_by_role("textbox", name="密钥")).to_have_value("")
+        page.get_by_role("textbox", name="密钥").fill(service.access.create(["read", "ingest"])[0])
+        page.get_by_role("button", name="打开").click()
+        expect(page.get_by_role("button", name="ann")).to_be_visible()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        context.close()
 
 
 def test_known_user_sees_reasons_and_changes_the_list(

@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from databases import Server
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.errors import InputError, NotFoundError, StoreError
 from zhiyin.core.events import MISSING_TIME, Events, text
-from zhiyin.core.stores import Cursor, Impressions, Stores, Taste, Which
+from zhiyin.core.stores import Cursor, Impressions, Key, Stores, Taste, Which
 from zhiyin.storage.opening import DatabaseStores, open_stores
 from zhiyin.storage.schema import MIGRATIONS
 
@@ -346,8 +347,9 @@ def test_erasure_reaches_every_table_and_the_bytes_on_disk(in_file: Open, tmp_pa
     stores.events.append(_events("3"))
     stores.users.upsert(Users.build(user_id=[secret], attributes={"age": ["25"]}))
     stores.tastes.write(secret, Taste(f"{secret} likes noir", "edited"))
+    stores.keys.add(Key("k", ("read",), secret, "", 1, 2), "digest")
     last = stores.events.last_sequence()
-    assert stores.events.erase(secret).removed == {"events": 2, "users": 1, "impressions": 0, "tastes": 1}
+    assert stores.events.erase(secret).removed == {"events": 2, "users": 1, "impressions": 0, "tastes": 1, "keys": 1}
     assert list(Events.concat(stores.events.read()).event_id) == ["3"]
     stores.events.append(_events("4"))
     assert stores.events.last_sequence() > last
@@ -367,6 +369,22 @@ def test_a_generated_taste_never_takes_the_place_of_an_edited_one(opened: Open) 
     foreign.clear("u")
     tastes.clear("u")
     assert tastes.read("u") is None
+
+
+def test_keys_are_kept_by_their_digests_and_of_one_tenant(opened: Open) -> None:
+    keys, foreign = opened("one").keys, opened("other").keys
+    shop = Key("a", ("read", "ingest"), None, "the shop", 1, None)
+    visitor = Key("b", ("read",), "ann", "", 2, 10)
+    keys.add(shop, "digest-a")
+    keys.add(visitor, "digest-b")
+    assert keys.find("a") == (shop, "digest-a")
+    assert keys.find("b") == (visitor, "digest-b")
+    assert (keys.every(), foreign.every()) == ([shop], [])
+    assert foreign.find("a") is None
+    assert [foreign.revoke("a"), keys.revoke("a"), keys.revoke("a")] == [False, True, False]
+    assert keys.find("a") == (replace(shop, revoked=True), "digest-a")
+    assert [keys.clear(10), foreign.clear(11), keys.clear(11)] == [0, 0, 1]
+    assert (keys.find("b"), len(keys.every())) == (None, 1)
 
 
 def test_a_failed_transaction_leaves_nothing(opened: Open) -> None:

@@ -1,12 +1,13 @@
 """What a running system answers: lists with reasons, the log of what was shown, and new events."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from zhiyin.app.access import Access
+from zhiyin.app.clock import now_ms
 from zhiyin.app.serving.everybody import latest_of, popular_of
 from zhiyin.app.serving.exposure import SHARE, Exposure
 from zhiyin.app.serving.found import Finder
@@ -62,10 +63,6 @@ __all__ = [
 ]
 
 
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 @dataclass(frozen=True)
 class Added:
     """written: items that are in the shop now. recommendable: those of them that the serving system can recommend."""
@@ -95,6 +92,7 @@ class Service:
         self.slot = ServingSlot(slot) if isinstance(slot, System) else slot
         self._stores = stores
         self.clock = clock
+        self.access = Access(stores.keys, clock)
         self.records = Records(stores, clock)
         self._finder = Finder()
         self._new_items = new_items

@@ -12,6 +12,7 @@ from zhiyin.cli.evaluate import evaluate
 from zhiyin.cli.find import find
 from zhiyin.cli.finetune import finetune
 from zhiyin.cli.ingest import ingest
+from zhiyin.cli.keys import keys
 from zhiyin.cli.recommend import recommend
 from zhiyin.cli.serve import serve
 from zhiyin.cli.train import train
@@ -22,6 +23,7 @@ from zhiyin.core.errors import ZhiyinError
 application = typer.Typer(no_args_is_help=True, add_completion=False, help="Recommendations from a table of events.")
 for command in (ingest, enrich, finetune, tune, train, update, evaluate, recommend, find, serve, demo, doctor):
     application.command()(command)
+application.add_typer(keys, name="keys")
 
 
 def main() -> None:

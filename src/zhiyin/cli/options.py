@@ -12,3 +12,4 @@ Store: TypeAlias = Annotated[
         envvar=STORE, help="where events and items are kept: sqlite:///path.db or postgresql://user@host/database"
     ),
 ]
+Tenant: TypeAlias = Annotated[str, typer.Option(help="whose part of the store")]

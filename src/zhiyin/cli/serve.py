@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from zhiyin.cli.options import Store
+from zhiyin.cli.options import Store, Tenant
 
 
 def serve(
@@ -22,6 +22,9 @@ def serve(
         float | None,
         typer.Option(help="Share of the places of a list for items that training has not seen.", min=0, max=1),
     ] = None,
+    tenant: Tenant = "default",
+    certificate: Annotated[Path | None, typer.Option(help="TLS certificate, with its chain, in PEM.")] = None,
+    private_key: Annotated[Path | None, typer.Option(help="Its private key in PEM.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML with [language_model] and [serving] tables.")] = None,
 ) -> None:
     """Serve recommendations, the API and the page until interrupted."""
@@ -29,7 +32,7 @@ def serve(
     import torch  # noqa: PLC0415
     import uvicorn  # noqa: PLC0415
 
-    from zhiyin.app.serve import open_service  # noqa: PLC0415
+    from zhiyin.app.serve import needs_keys, open_service  # noqa: PLC0415
     from zhiyin.app.settings import read_settings  # noqa: PLC0415
     from zhiyin.web.application import create_app  # noqa: PLC0415
 
@@ -40,6 +43,16 @@ def serve(
         judging = judging.model_copy(update={"endpoint": language_model})
     # Requests run side by side in a pool; more threads inside each would only contend for the same cores.
     torch.set_num_threads(1)
-    with closing(open_service(store, artifact, judging, share)) as service:
-        typer.echo(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
-        uvicorn.run(create_app(service), host=host, port=port, log_level="warning", access_log=False)
+    with closing(open_service(store, artifact, judging, share, tenant)) as service:
+        keyed = needs_keys(service, host)
+        scheme = "http" if certificate is None else "https"
+        typer.echo(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/")
+        uvicorn.run(
+            create_app(service, keyed=keyed),
+            host=host,
+            port=port,
+            log_level="warning",
+            access_log=False,
+            ssl_certfile=certificate,
+            ssl_keyfile=private_key,
+        )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, NewType, Protocol
+from typing import Literal, NewType, Protocol, TypeAlias
 
 from zhiyin.core.arrays import FloatVector, IntVector, TextVector
 from zhiyin.core.catalog import Catalog, Users
@@ -171,6 +171,46 @@ class TasteStore(Protocol):
     def clear(self, user_id: str) -> None: ...
 
 
+Scope: TypeAlias = Literal["read", "ingest", "admin"]
+
+
+@dataclass(frozen=True)
+class Key:
+    """Who may ask. key_id: may be told to anybody. scopes: what for. user_id: the one user whose things it opens; None
+    for everybody's. note: what it is for, to those who list keys. created, expires: epoch ms; None for never.
+    """
+
+    key_id: str
+    scopes: tuple[Scope, ...]
+    user_id: str | None
+    note: str
+    created: int
+    expires: int | None
+    revoked: bool = False
+
+
+class KeyStore(Protocol):
+    def add(self, key: Key, digest: str) -> None:
+        """digest: of the secret, which is nowhere kept."""
+        ...
+
+    def find(self, key_id: str) -> tuple[Key, str] | None:
+        """The key and the digest of its secret."""
+        ...
+
+    def every(self) -> list[Key]:
+        """Keys of no one user, in the order in which they were made."""
+        ...
+
+    def revoke(self, key_id: str) -> bool:
+        """Whether there was such a key, and it was not revoked."""
+        ...
+
+    def clear(self, before: int) -> int:
+        """Forgets keys of one user that expired before (epoch ms); how many."""
+        ...
+
+
 class Stores(Protocol):
     """Everything one tenant keeps at one URL."""
 
@@ -179,6 +219,7 @@ class Stores(Protocol):
     users: UserStore
     impressions: ImpressionStore
     tastes: TasteStore
+    keys: KeyStore
 
     def transaction(self) -> AbstractContextManager[None]:
         """All that this thread writes to these stores inside is kept, or on an error none of it is."""

@@ -11,9 +11,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from zhiyin.core.errors import StoreError
-from zhiyin.core.stores import CatalogStore, EventStore, ImpressionStore, TasteStore, UserStore
+from zhiyin.core.stores import CatalogStore, EventStore, ImpressionStore, KeyStore, TasteStore, UserStore
 from zhiyin.storage.database import Database
 from zhiyin.storage.events import StoredEvents
+from zhiyin.storage.keys import StoredKeys
 from zhiyin.storage.sqlite import SqliteDatabase
 from zhiyin.storage.tables import StoredCatalog, StoredImpressions, StoredUsers
 from zhiyin.storage.tastes import StoredTastes
@@ -32,6 +33,7 @@ class DatabaseStores:
     users: UserStore
     impressions: ImpressionStore
     tastes: TasteStore
+    keys: KeyStore
     database: Database
 
     @contextmanager
@@ -66,6 +68,7 @@ def open_stores(url: str, tenant: str = "default") -> DatabaseStores:
         users=StoredUsers(database, tenant),
         impressions=StoredImpressions(database, tenant),
         tastes=StoredTastes(database, tenant),
+        keys=StoredKeys(database, tenant),
         database=database,
     )
 

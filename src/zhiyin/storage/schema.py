@@ -130,6 +130,23 @@ tastes = Table(
 )
 
 
+keys = Table(
+    "keys",
+    metadata,
+    Column("tenant", Name, nullable=False),
+    Column("key_id", Name, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("user_id", Name),
+    Column("note", Text, nullable=False),
+    Column("created", Whole, nullable=False),
+    Column("expires", Whole),
+    Column("revoked", Boolean, nullable=False),
+    PrimaryKeyConstraint("tenant", "key_id"),
+    Index("keys_by_user", "tenant", "user_id"),
+)
+
+
 def _first_tables(connection: Connection) -> None:
     metadata.create_all(connection, tables=[events, items, users, impressions])
 
@@ -163,6 +180,10 @@ def _removed_items(connection: Connection) -> None:
         connection.exec_driver_sql("ALTER TABLE items ADD COLUMN removed BOOLEAN DEFAULT false NOT NULL")
 
 
+def _keys(connection: Connection) -> None:
+    metadata.create_all(connection, tables=[keys])
+
+
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     _first_tables,
     _catalog_revisions,
@@ -170,6 +191,7 @@ MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     _item_revisions,
     _row_numbers,
     _removed_items,
+    _keys,
 )
 """Applied in order, each once; one that has been released is never changed."""
 

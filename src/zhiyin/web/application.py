@@ -1,20 +1,37 @@
 """The HTTP API and the page, over one service."""
 
-from fastapi import FastAPI
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
 
 from zhiyin import __version__
 from zhiyin.app.service import Service
+from zhiyin.web.access import Gate
 from zhiyin.web.errors import add_errors
 from zhiyin.web.gorse import add_gorse
 from zhiyin.web.guard import Guard
 from zhiyin.web.metrics import Metrics, add_measure
 from zhiyin.web.page import add_page
-from zhiyin.web.routes import add_events, add_items, add_operations, add_people, add_shop, add_tastes
+from zhiyin.web.routes import (
+    add_events,
+    add_health,
+    add_items,
+    add_keys,
+    add_metrics,
+    add_people,
+    add_shop,
+    add_tastes,
+)
 from zhiyin.web.schemas import ErrorOut
 
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"model": ErrorOut, "description": "No key came, or none that is good"},
+    403: {"model": ErrorOut, "description": "The key is not for this"},
+}
 
-def create_app(service: Service) -> FastAPI:
-    """The application that answers for `service`."""
+
+def create_app(service: Service, *, keyed: bool = False) -> FastAPI:
+    """The application that answers for `service`; keyed: to those alone who have a key of its store."""
     app = FastAPI(
         title="Zhiyin",
         version=__version__,
@@ -33,12 +50,19 @@ def create_app(service: Service) -> FastAPI:
     add_errors(app)
     add_measure(app, metrics)
     app.add_middleware(Guard)
-    add_people(app, service, metrics)
-    add_tastes(app, service)
-    add_items(app, service)
-    add_events(app, service, metrics)
-    add_shop(app, service)
-    add_operations(app, service, metrics)
-    add_gorse(app, service, metrics)
+    closed = APIRouter(dependencies=[Depends(Gate(service.access))], responses=REFUSALS) if keyed else APIRouter()
+    if keyed:
+        add_keys(closed, service.access)
+    add_people(closed, service, metrics)
+    add_tastes(closed, service)
+    add_items(closed, service)
+    add_events(closed, service, metrics)
+    add_shop(closed, service)
+    add_gorse(closed, service, metrics)
+    add_metrics(closed, service, metrics)
+    opened = APIRouter()
+    add_health(opened, service)
+    app.include_router(closed)
+    app.include_router(opened)
     add_page(app)
     return app

@@ -11,6 +11,8 @@ from starlette.routing import Match
 from zhiyin.app.service import Problem, RowsRefusedError
 from zhiyin.core.errors import ConfigError, InputError, NotFoundError, StoreError
 
+METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
+
 
 class RefusalError(Exception):
     """A request that is answered with `status` before a service is asked."""
@@ -63,5 +65,9 @@ def add_errors(app: FastAPI) -> None:
 
 def _allowed(app: FastAPI, request: Request) -> dict[str, str]:
     """Every method of a path; the framework names those of its first handler alone."""
-    near = [route for route in app.routes if route.matches(request.scope)[0] is Match.PARTIAL]
-    return {"Allow": ", ".join(sorted({method for route in near for method in getattr(route, "methods", None) or ()}))}
+
+    def answers(method: str) -> bool:
+        asked = {**request.scope, "method": method}
+        return any(route.matches(asked)[0] is Match.FULL for route in app.routes)
+
+    return {"Allow": ", ".join(filter(answers, METHODS))}

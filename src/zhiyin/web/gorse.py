@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Annotated, Any, Literal, TypeAlias
 from uuid import uuid4
 
-from fastapi import FastAPI, Header, Path, Query
+from fastapi import APIRouter, Header, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from zhiyin.app.service import ItemView, RecommendRequest, Service
@@ -85,15 +85,15 @@ class ListQuery(BaseModel):
 Listed: TypeAlias = list[Score] | list[str]
 
 
-def add_gorse(app: FastAPI, service: Service, metrics: Metrics) -> None:
+def add_gorse(api: APIRouter, service: Service, metrics: Metrics) -> None:
     """Everything of the shape that is answered here."""
-    _add_lists(app, service, metrics)
-    _add_feedback(app, service, metrics)
-    _add_items(app, service)
-    _add_users(app, service)
+    _add_lists(api, service, metrics)
+    _add_feedback(api, service, metrics)
+    _add_items(api, service)
+    _add_users(api, service)
 
 
-def _add_lists(app: FastAPI, service: Service, metrics: Metrics) -> None:
+def _add_lists(api: APIRouter, service: Service, metrics: Metrics) -> None:
     def answer(user_id: str, asked: ListQuery, version: str | None, further: Sequence[str] = ()) -> Listed:
         request = RecommendRequest(user_id, asked.n, (*asked.category, *further), skip=asked.offset)
         served = service.recommend(request)
@@ -106,19 +106,19 @@ def _add_lists(app: FastAPI, service: Service, metrics: Metrics) -> None:
             return [Score(id=item.item_id, score=item.score) for item in served.items]
         return [item.item_id for item in served.items]
 
-    @app.get("/api/recommend/{user_id}", tags=TAGS)
+    @api.get("/api/recommend/{user_id}", tags=TAGS)
     def recommended(user_id: Id, asked: Annotated[ListQuery, Query()], version: Version = None) -> Listed:
         """A list for one user: ids, and with the header X-API-Version: 2 their scores, too."""
         return answer(user_id, asked, version)
 
-    @app.get("/api/recommend/{user_id}/{category:path}", tags=TAGS)
+    @api.get("/api/recommend/{user_id}/{category:path}", tags=TAGS)
     def recommended_of(
         user_id: Id, category: CategoryPath, asked: Annotated[ListQuery, Query()], version: Version = None
     ) -> Listed:
         """A list for one user of items of one category."""
         return answer(user_id, asked, version, [category] if category else [])
 
-    @app.post("/api/session/recommend", tags=TAGS, responses=NO_TEXT)
+    @api.post("/api/session/recommend", tags=TAGS, responses=NO_TEXT)
     def of_session(
         feedback: Annotated[list[FeedbackIn], Rows], category: Categories, n: Length = 10, offset: Offset = 0
     ) -> list[Score]:
@@ -129,17 +129,17 @@ def _add_lists(app: FastAPI, service: Service, metrics: Metrics) -> None:
         metrics.served(service, served)
         return [Score(id=item.item_id, score=item.score) for item in served.items]
 
-    @app.get("/api/popular", tags=TAGS)
+    @api.get("/api/popular", tags=TAGS)
     def popular(category: Categories, n: Length = 10, offset: Offset = 0, user_id: Reader = None) -> list[Score]:
         """What everybody likes; without what the user has seen, if one is named."""
         return _scores(service.everybody("popular", n + offset, category, user_id), offset)
 
-    @app.get("/api/latest", tags=TAGS)
+    @api.get("/api/latest", tags=TAGS)
     def latest(category: Categories, n: Length = 10, offset: Offset = 0, user_id: Reader = None) -> list[Score]:
         """What came last; without what the user has seen, if one is named."""
         return _scores(service.everybody("latest", n + offset, category, user_id), offset)
 
-    @app.get("/api/non-personalized/{name}", tags=TAGS)
+    @api.get("/api/non-personalized/{name}", tags=TAGS)
     def not_personalized(
         name: Literal["popular", "latest"],
         category: Categories,
@@ -150,50 +150,50 @@ def _add_lists(app: FastAPI, service: Service, metrics: Metrics) -> None:
         """What is the same for everybody."""
         return _scores(service.everybody(name, n + offset, category, user_id), offset)
 
-    @app.get("/api/item/{item_id}/neighbors", tags=TAGS)
-    @app.get("/api/item/{item_id}/neighbors/", include_in_schema=False)
+    @api.get("/api/item/{item_id}/neighbors", tags=TAGS)
+    @api.get("/api/item/{item_id}/neighbors/", include_in_schema=False)
     def neighbors(item_id: Id, n: Length = 10, offset: Offset = 0) -> list[Score]:
         """Items near this one; none where the model has no notion of it, or has not met it."""
         return _scores(service.similar(item_id, n + offset), offset)
 
 
-def _add_feedback(app: FastAPI, service: Service, metrics: Metrics) -> None:
+def _add_feedback(api: APIRouter, service: Service, metrics: Metrics) -> None:
     records = service.records
 
-    @app.post("/api/feedback", tags=TAGS, responses=NO_TEXT)
+    @api.post("/api/feedback", tags=TAGS, responses=NO_TEXT)
     def insert(feedback: Annotated[list[FeedbackIn], Rows]) -> Success:
         """Adds feedback; one that is sent twice, with its time, is kept once."""
         report = service.record(events_of(feedback, service.clock()))
         metrics.events.inc(report.added)
         return Success(row_affected=len(feedback))
 
-    @app.put("/api/feedback", tags=TAGS, responses=NO_TEXT)
+    @api.put("/api/feedback", tags=TAGS, responses=NO_TEXT)
     def overwrite(feedback: Annotated[list[FeedbackIn], Rows]) -> Success:
         """Adds feedback in the place of what the same user gave of the same kind on the same item."""
         report = records.replace_events(events_of(feedback, service.clock()))
         metrics.events.inc(report.added)
         return Success(row_affected=len(feedback))
 
-    @app.get("/api/feedback", tags=TAGS)
+    @api.get("/api/feedback", tags=TAGS)
     def listed(cursor: EventCursor = "", n: PageLength = 10) -> FeedbackPage:
         """All feedback in the order in which it came. A cursor that is empty is the end."""
         return _page(records.events(Which(), n, _place(cursor)), n)
 
-    @app.get("/api/feedback/{feedback_type}", tags=TAGS)
+    @api.get("/api/feedback/{feedback_type}", tags=TAGS)
     def listed_of(feedback_type: Id, cursor: EventCursor = "", n: PageLength = 10) -> FeedbackPage:
         """Feedback of one kind."""
         return _page(records.events(Which(event=feedback_type), n, _place(cursor)), n)
 
-    @app.get("/api/feedback/{user_id}/{item_id}", tags=TAGS)
+    @api.get("/api/feedback/{user_id}/{item_id}", tags=TAGS)
     def between(user_id: Id, item_id: Id) -> list[FeedbackOut]:
         """What one user gave on one item."""
         return feedback_of(records.events(Which(user_id, item_id), MAX_HISTORY))
 
-    @app.delete("/api/feedback/{user_id}/{item_id}", tags=TAGS)
+    @api.delete("/api/feedback/{user_id}/{item_id}", tags=TAGS)
     def remove(user_id: Id, item_id: Id) -> Success:
         return Success(row_affected=records.remove_events(Which(user_id, item_id)))
 
-    @app.get("/api/feedback/{feedback_type}/{user_id}/{item_id}", tags=TAGS)
+    @api.get("/api/feedback/{feedback_type}/{user_id}/{item_id}", tags=TAGS)
     def one(feedback_type: Id, user_id: Id, item_id: Id) -> FeedbackOut:
         """The last that one user gave of one kind on one item."""
         found = feedback_of(records.events(Which(user_id, item_id, feedback_type), MAX_HISTORY))
@@ -201,41 +201,41 @@ def _add_feedback(app: FastAPI, service: Service, metrics: Metrics) -> None:
             raise NotFoundError(f"no {feedback_type!r} of {user_id!r} on {item_id!r}")
         return found[-1]
 
-    @app.delete("/api/feedback/{feedback_type}/{user_id}/{item_id}", tags=TAGS)
+    @api.delete("/api/feedback/{feedback_type}/{user_id}/{item_id}", tags=TAGS)
     def remove_one(feedback_type: Id, user_id: Id, item_id: Id) -> Success:
         return Success(row_affected=records.remove_events(Which(user_id, item_id, feedback_type)))
 
-    @app.get("/api/user/{user_id}/feedback", tags=TAGS)
+    @api.get("/api/user/{user_id}/feedback", tags=TAGS)
     def of_user(user_id: Id) -> list[FeedbackOut]:
         return feedback_of(records.events(Which(user_id), MAX_HISTORY))
 
-    @app.get("/api/user/{user_id}/feedback/{feedback_type}", tags=TAGS)
+    @api.get("/api/user/{user_id}/feedback/{feedback_type}", tags=TAGS)
     def of_user_and_kind(user_id: Id, feedback_type: Id) -> list[FeedbackOut]:
         return feedback_of(records.events(Which(user_id, event=feedback_type), MAX_HISTORY))
 
-    @app.get("/api/item/{item_id}/feedback", tags=TAGS)
-    @app.get("/api/item/{item_id}/feedback/", include_in_schema=False)
+    @api.get("/api/item/{item_id}/feedback", tags=TAGS)
+    @api.get("/api/item/{item_id}/feedback/", include_in_schema=False)
     def of_item(item_id: Id) -> list[FeedbackOut]:
         return feedback_of(records.events(Which(item_id=item_id), MAX_HISTORY))
 
-    @app.get("/api/item/{item_id}/feedback/{feedback_type}", tags=TAGS)
+    @api.get("/api/item/{item_id}/feedback/{feedback_type}", tags=TAGS)
     def of_item_and_kind(item_id: Id, feedback_type: Id) -> list[FeedbackOut]:
         return feedback_of(records.events(Which(item_id=item_id, event=feedback_type), MAX_HISTORY))
 
 
-def _add_items(app: FastAPI, service: Service) -> None:
+def _add_items(api: APIRouter, service: Service) -> None:
     records = service.records
 
-    @app.post("/api/item", tags=TAGS, responses=NO_TEXT)
+    @api.post("/api/item", tags=TAGS, responses=NO_TEXT)
     def insert(item: ItemShape) -> Success:
         """Adds an item, or replaces it whole."""
         return Success(row_affected=service.add_items(catalog_of([item])).written)
 
-    @app.post("/api/items", tags=TAGS, responses=NO_TEXT)
+    @api.post("/api/items", tags=TAGS, responses=NO_TEXT)
     def insert_many(items: Annotated[list[ItemShape], Rows]) -> Success:
         return Success(row_affected=service.add_items(catalog_of(items)).written)
 
-    @app.get("/api/items", tags=TAGS)
+    @api.get("/api/items", tags=TAGS)
     def listed(cursor: ItemCursor = "", n: PageLength = 10, q: Words = "") -> ItemPage:
         """All items in the order of their ids, or those that have words in their titles."""
         if q:
@@ -245,22 +245,22 @@ def _add_items(app: FastAPI, service: Service) -> None:
         page = items_of(records.items(cursor, n))
         return ItemPage(cursor=page[-1].item_id if len(page) == n else "", items=page)
 
-    @app.get("/api/item/{item_id}", tags=TAGS)
+    @api.get("/api/item/{item_id}", tags=TAGS)
     def one(item_id: Id) -> ItemOut:
         return items_of(records.item(item_id))[0]
 
-    @app.patch("/api/item/{item_id}", tags=TAGS, responses=NO_TEXT)
+    @api.patch("/api/item/{item_id}", tags=TAGS, responses=NO_TEXT)
     def change(item_id: Id, patch: ItemPatch) -> Success:
         """Changes what is given of an item."""
         records.change_item(item_id, lambda found: patched_item(found, patch))
         return Success(row_affected=1)
 
-    @app.delete("/api/item/{item_id}", tags=TAGS)
+    @api.delete("/api/item/{item_id}", tags=TAGS)
     def remove(item_id: Id) -> Success:
         """Removes an item and all feedback on it."""
         return Success(row_affected=min(1, records.remove_item(item_id)))
 
-    @app.put("/api/item/{item_id}/category/{category}", tags=TAGS)
+    @api.put("/api/item/{item_id}/category/{category}", tags=TAGS)
     def add_category(item_id: Id, category: CategoryName) -> Success:
         def changed(found: Catalog) -> Catalog:
             return patched_item(found, ItemPatch(categories=list(dict.fromkeys([*found.categories[0], category]))))
@@ -268,7 +268,7 @@ def _add_items(app: FastAPI, service: Service) -> None:
         records.change_item(item_id, changed)
         return Success(row_affected=1)
 
-    @app.delete("/api/item/{item_id}/category/{category}", tags=TAGS)
+    @api.delete("/api/item/{item_id}/category/{category}", tags=TAGS)
     def remove_category(item_id: Id, category: CategoryName) -> Success:
         def changed(found: Catalog) -> Catalog:
             return patched_item(found, ItemPatch(categories=[each for each in found.categories[0] if each != category]))
@@ -277,35 +277,35 @@ def _add_items(app: FastAPI, service: Service) -> None:
         return Success(row_affected=1)
 
 
-def _add_users(app: FastAPI, service: Service) -> None:
+def _add_users(api: APIRouter, service: Service) -> None:
     records = service.records
 
-    @app.post("/api/user", tags=TAGS, responses=NO_TEXT)
+    @api.post("/api/user", tags=TAGS, responses=NO_TEXT)
     def insert(user: UserShape) -> Success:
         """Adds a user, or replaces what is known of one."""
         return Success(row_affected=records.write_people(people_of([user])))
 
-    @app.post("/api/users", tags=TAGS, responses=NO_TEXT)
+    @api.post("/api/users", tags=TAGS, responses=NO_TEXT)
     def insert_many(users: Annotated[list[UserShape], Rows]) -> Success:
         return Success(row_affected=records.write_people(people_of(users)))
 
-    @app.get("/api/users", tags=TAGS)
+    @api.get("/api/users", tags=TAGS)
     def listed(cursor: ItemCursor = "", n: PageLength = 10) -> UserPage:
         """All users in the order of their ids, also those known by their feedback alone."""
         page = users_of(records.people(cursor, n))
         return UserPage(cursor=page[-1].user_id if len(page) == n else "", users=page)
 
-    @app.get("/api/user/{user_id}", tags=TAGS)
+    @api.get("/api/user/{user_id}", tags=TAGS)
     def one(user_id: Id) -> UserOut:
         return users_of(records.person(user_id))[0]
 
-    @app.patch("/api/user/{user_id}", tags=TAGS, responses=NO_TEXT)
+    @api.patch("/api/user/{user_id}", tags=TAGS, responses=NO_TEXT)
     def change(user_id: Id, patch: UserPatch) -> Success:
         """Changes what is given of a user."""
         records.change_person(user_id, lambda found: patched_person(found, patch))
         return Success(row_affected=1)
 
-    @app.delete("/api/user/{user_id}", tags=TAGS)
+    @api.delete("/api/user/{user_id}", tags=TAGS)
     def remove(user_id: Id) -> Success:
         """Removes all that is kept of a user."""
         return Success(row_affected=min(1, records.remove_person(user_id)))

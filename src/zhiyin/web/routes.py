@@ -2,12 +2,14 @@
 
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
+from zhiyin.app.access import Access
 from zhiyin.app.service import Language, RecommendRequest, Service, WordsRequest
 from zhiyin.core.events import MAX_ID_LENGTH
+from zhiyin.web.access import check_own
 from zhiyin.web.answers import entry_out, found_out, item_out, list_out, shelf_out, taste_out
 from zhiyin.web.bodies import MAX_ROWS, read_events, read_items
 from zhiyin.web.errors import RefusalError
@@ -26,6 +28,7 @@ from zhiyin.web.schemas import (
     ItemIn,
     ItemOut,
     ItemsOut,
+    KeyOut,
     RecommendationsOut,
     RecordedOut,
     ShelvesOut,
@@ -40,12 +43,13 @@ from zhiyin.web.schemas import (
 )
 
 MAX_LIKED = 100
+MAX_MINUTES = 1440
 
 NO_JSON: dict[int | str, dict[str, Any]] = {415: {"model": ErrorOut, "description": "The body is no JSON"}}
 
 
-def add_people(app: FastAPI, service: Service, metrics: Metrics) -> None:
-    @app.get("/api/v1/recommend/{user_id:path}")
+def add_people(api: APIRouter, service: Service, metrics: Metrics) -> None:
+    @api.get("/api/v1/recommend/{user_id:path}")
     def recommend(
         user_id: ExternalId,
         category: Annotated[list[str], Query(max_length=20, default_factory=list)],
@@ -60,7 +64,7 @@ def add_people(app: FastAPI, service: Service, metrics: Metrics) -> None:
         metrics.served(service, served)
         return list_out(service, served)
 
-    @app.get("/api/v1/shelves/{user_id:path}")
+    @api.get("/api/v1/shelves/{user_id:path}")
     def shelves(
         user_id: ExternalId,
         category: Annotated[list[str], Query(max_length=20, default_factory=list)],
@@ -72,7 +76,7 @@ def add_people(app: FastAPI, service: Service, metrics: Metrics) -> None:
             metrics.served(service, shelf.recommendations)
         return ShelvesOut(user_id=user_id, shelves=[shelf_out(service, shelf) for shelf in answer.shelves])
 
-    @app.get("/api/v1/users")
+    @api.get("/api/v1/users")
     def users(
         prefix: Annotated[str, Query(max_length=MAX_ID_LENGTH)] = "", limit: Annotated[int, Query(ge=1, le=200)] = 50
     ) -> UsersOut:
@@ -80,74 +84,76 @@ def add_people(app: FastAPI, service: Service, metrics: Metrics) -> None:
         known = service.users(prefix, limit)
         return UsersOut(users=[UserOut(user_id=user_id, events=events) for user_id, events in known])
 
-    @app.get("/api/v1/users/{user_id:path}/history")
+    @api.get("/api/v1/users/{user_id:path}/history")
     def history(user_id: ExternalId, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> HistoryOut:
         """The user's latest events, newest first."""
         return HistoryOut(user_id=user_id, events=[entry_out(entry) for entry in service.history(user_id, limit)])
 
 
-def add_tastes(app: FastAPI, service: Service) -> None:
+def add_tastes(api: APIRouter, service: Service) -> None:
     path = "/api/v1/users/{user_id:path}/taste"
 
-    @app.get(path)
+    @api.get(path)
     def taste(user_id: ExternalId, language: Language = "en") -> TasteOut:
         """What the user likes: in their own words, else in those of a language model, if one is asked."""
         return taste_out(user_id, service.taste(user_id, language))
 
-    @app.put(path, responses={400: {"model": ErrorOut, "description": "The body is no text in UTF-8"}})
+    @api.put(path, responses={400: {"model": ErrorOut, "description": "The body is no text in UTF-8"}})
     def edit(user_id: ExternalId, said: TasteIn) -> TasteOut:
         """Keeps the user's own words in place of what was generated."""
         return taste_out(user_id, service.edit_taste(user_id, said.text))
 
-    @app.delete(path)
+    @api.delete(path)
     def clear(user_id: ExternalId) -> TasteOut:
         """Forgets the description; another may be generated when it is next asked for."""
         service.clear_taste(user_id)
         return taste_out(user_id, None)
 
 
-def add_items(app: FastAPI, service: Service) -> None:
-    @app.get("/api/v1/items")
+def add_items(api: APIRouter, service: Service) -> None:
+    @api.get("/api/v1/items")
     def items(
         search: Annotated[str, Query(max_length=200)] = "", limit: Annotated[int, Query(ge=1, le=200)] = 50
     ) -> ItemsOut:
         """Items whose title holds `search`, the most popular first."""
         return ItemsOut(items=[item_out(item) for item in service.items(search, limit)])
 
-    @app.get("/api/v1/items/{item_id:path}")
+    @api.get("/api/v1/items/{item_id:path}")
     def item(item_id: ExternalId) -> ItemOut:
         return item_out(service.item(item_id))
 
-    @app.get("/api/v1/similar/{item_id:path}")
+    @api.get("/api/v1/similar/{item_id:path}")
     def similar(item_id: ExternalId, n: Annotated[int, Query(ge=1, le=MAX_LIST)] = 10) -> SimilarListOut:
         """Items near this one; empty where the model has no notion of nearness."""
         near = service.similar(item_id, n)
         return SimilarListOut(items=[SimilarOut(item=item_out(view), score=score) for view, score in near])
 
-    @app.post("/api/v1/find", responses={400: {"model": ErrorOut, "description": "The body is no text in UTF-8"}})
-    def find(asked: FindIn) -> FoundListOut:
+    @api.post("/api/v1/find", responses={400: {"model": ErrorOut, "description": "The body is no text in UTF-8"}})
+    def find(asked: FindIn, http: Request) -> FoundListOut:
         """Items by words in Chinese or English, the best first."""
+        check_own(http, [] if asked.user_id is None else [asked.user_id])
         request = WordsRequest(asked.text, asked.like, asked.unlike, asked.categories, asked.n)
         return found_out(service.find(request, asked.user_id))
 
-    @app.get("/api/v1/categories")
+    @api.get("/api/v1/categories")
     def categories() -> CategoriesOut:
         """Categories, the largest first."""
         return CategoriesOut(categories=[CategoryOut(name=name, items=n) for name, n in service.categories()])
 
 
-def add_events(app: FastAPI, service: Service, metrics: Metrics) -> None:
-    @app.post("/api/v1/events", responses=NO_JSON, openapi_extra=_rows_of(EventIn))
+def add_events(api: APIRouter, service: Service, metrics: Metrics) -> None:
+    @api.post("/api/v1/events", responses=NO_JSON, openapi_extra=_rows_of(EventIn))
     async def events(request: Request) -> RecordedOut:
         """Records one event or a list of them: all, or none when a row is wrong."""
         batch = read_events(request.headers.get("content-type", ""), await request.body(), service.clock())
+        check_own(request, batch.user_id)
         report = await run_in_threadpool(service.record, batch)
         metrics.events.inc(report.added)
         return RecordedOut(added=report.added, known=report.known)
 
 
-def add_shop(app: FastAPI, service: Service) -> None:
-    @app.post("/api/v1/items", responses=NO_JSON, openapi_extra=_rows_of(ItemIn))
+def add_shop(api: APIRouter, service: Service) -> None:
+    @api.post("/api/v1/items", responses=NO_JSON, openapi_extra=_rows_of(ItemIn))
     async def items(request: Request) -> AddedOut:
         """Adds one item or a list of them to the shop, or replaces them whole: all, or none when a row is wrong.
 
@@ -165,20 +171,32 @@ def _rows_of(kind: type[Strict]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
-    @app.get("/api/health/live")
+def add_keys(api: APIRouter, access: Access) -> None:
+    @api.post("/api/v1/users/{user_id:path}/key")
+    async def key(user_id: ExternalId, minutes: Annotated[int, Query(ge=1, le=MAX_MINUTES)] = 60) -> KeyOut:
+        """A key for the browser of one user, which opens nothing of others, and not for long."""
+        written, made = await run_in_threadpool(
+            access.create, ("read", "ingest"), lasting_ms=minutes * 60_000, user_id=user_id
+        )
+        return KeyOut(key=written, user_id=user_id, expires=made.expires)
+
+
+def add_health(api: APIRouter, service: Service) -> None:
+    @api.get("/api/health/live")
     def live() -> StateOut:
         """The process answers."""
         return StateOut(status="live", manifest_id=service.manifest_id)
 
-    @app.get("/api/health/ready")
+    @api.get("/api/health/ready")
     def ready() -> StateOut:
         """The store answers and the system scores."""
         if not service.ready():
             raise RefusalError(503, "the system that serves holds no items")
         return StateOut(status="ready", manifest_id=service.manifest_id)
 
-    @app.get("/metrics", include_in_schema=False)
+
+def add_metrics(api: APIRouter, service: Service, metrics: Metrics) -> None:
+    @api.get("/metrics", include_in_schema=False)
     def measured() -> Response:
         for recommendable, items in zip(("yes", "no"), service.new_items(), strict=True):
             metrics.new_items.labels(recommendable).set(items)

@@ -106,6 +106,14 @@ class AddedOut(Strict):
     recommendable: int
 
 
+class KeyOut(Strict):
+    """key: told this once. expires: epoch milliseconds."""
+
+    key: str
+    user_id: str
+    expires: int | None
+
+
 class ReasonOut(Strict):
     """kind: "history", "popular" or "none"; the rest tells the event of the user's own history behind the item."""
 

@@ -55,13 +55,29 @@ export const number = (value) => new Intl.NumberFormat(state.language, { maximum
 export const percent = (value) => new Intl.NumberFormat(state.language, { style: "percent" }).format(value);
 export const personName = () => (state.visitor ? t("you") : state.user);
 
-export async function ask(path, options) {
+/* The key of a shop that asks for one; it is forgotten with the tab. */
+const KEPT = "zhiyin.key";
+
+function askForKey() {
+  if ($("key").open) return;
+  $("key").showModal();
+  $("key-form").addEventListener("submit", (submit) => {
+    submit.preventDefault();
+    sessionStorage.setItem(KEPT, $("key-input").value.trim());
+    location.reload();
+  });
+}
+
+export async function ask(path, options = {}) {
+  const key = sessionStorage.getItem(KEPT);
+  const headers = key === null ? options.headers : { ...options.headers, "X-API-Key": key };
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(path, { ...options, headers });
   } catch {
     throw new Error(t("offline"));
   }
+  if (response.status === 401) askForKey();
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw Object.assign(new Error(answer.error ?? response.statusText), { status: response.status });
   return answer;

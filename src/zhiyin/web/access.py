@@ -1,0 +1,76 @@
+"""Which key opens which question."""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from fastapi import Request, Security
+from fastapi.security import APIKeyHeader
+from starlette.concurrency import run_in_threadpool
+
+from zhiyin.app.access import Access, Caller
+from zhiyin.core.stores import Scope
+from zhiyin.web.errors import RefusalError
+
+HEADER = "X-API-Key"
+
+READING = {("POST", "/api/v1/find"), ("POST", "/api/session/recommend")}
+"""Questions that are put in a body."""
+ADMINISTERING = {("DELETE", "/api/user/{user_id}"), ("GET", "/metrics")}
+KEYS = ("POST", "/api/v1/users/{user_id:path}/key")
+OF_ONE_USER = {
+    "/api/v1/recommend/{user_id:path}",
+    "/api/v1/shelves/{user_id:path}",
+    "/api/v1/users/{user_id:path}/history",
+    "/api/v1/users/{user_id:path}/taste",
+    "/api/v1/events",
+    "/api/v1/find",
+    "/api/v1/items",
+    "/api/v1/items/{item_id:path}",
+    "/api/v1/similar/{item_id:path}",
+    "/api/v1/categories",
+}
+"""What a key of one user opens, as far as it is theirs."""
+
+
+def scopes_of(method: str, path: str) -> tuple[Scope, ...]:
+    """What a question needs. path: as the route is written."""
+    if (method, path) == KEYS:
+        # Such a key does both, and nobody may make one that opens more than their own.
+        return "read", "ingest"
+    if (method, path) in ADMINISTERING:
+        return ("admin",)
+    return ("read",) if method in {"GET", "HEAD"} or (method, path) in READING else ("ingest",)
+
+
+class Gate:
+    """Lets those in who have a key for what they ask."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    async def __call__(
+        self, request: Request, key: Annotated[str | None, Security(APIKeyHeader(name=HEADER, auto_error=False))]
+    ) -> None:
+        """Raises `RefusalError` with 401 where no good key came, with 403 where it is not for this."""
+        caller = None
+        if key is not None:
+            caller = self._access.remembered(key) or await run_in_threadpool(self._access.caller, key)
+        if caller is None:
+            raise RefusalError(401, f"send a key that is good in the header {HEADER}")
+        path = request.scope["route"].path
+        scopes = scopes_of(request.method, path)
+        if not all(map(caller.may, scopes)):
+            raise RefusalError(403, f"this needs a key with the scope {' and '.join(scopes)}")
+        request.state.caller = caller
+        if caller.user_id is not None:
+            if path not in OF_ONE_USER or (request.method, path) == ("POST", "/api/v1/items"):
+                raise RefusalError(403, "this key is of one user, and opens nothing else")
+            told = request.path_params.get("user_id")
+            check_own(request, [] if told is None else [told])
+
+
+def check_own(request: Request, user_ids: Iterable[str | None]) -> None:
+    """Raises `RefusalError` with 403 where the key is of one user and this is about another."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    if caller is not None and caller.user_id is not None and any(each != caller.user_id for each in user_ids):
+        raise RefusalError(403, "this key is of one user, and opens nothing of others")
