@@ -12,9 +12,10 @@ from urllib.parse import quote
 import httpx
 import pytest
 from doubles import NOW, MemoryStores, films_stores, films_system
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 import zhiyin.web
 from zhiyin.app.service import Service
@@ -24,7 +25,7 @@ from zhiyin.core.events import Events
 from zhiyin.storage.opening import open_stores
 from zhiyin.web.application import create_app
 from zhiyin.web.bodies import MAX_ROWS
-from zhiyin.web.guard import MAX_BODY_BYTES
+from zhiyin.web.guard import MAX_BODY_BYTES, Guard
 from zhiyin.web.schemas import LATEST_TIMESTAMP
 
 FOLDER = Path(zhiyin.web.__file__).parent
@@ -168,6 +169,40 @@ def test_the_cap_holds_for_bodies_of_undeclared_length(client: Client) -> None:
 
     response = client.post("/api/v1/events", content=chunks(), headers={"content-type": "application/json"})
     assert response.status_code == 413
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zhiyin.web.guard.BODY_SECONDS", 0.01)
+
+    async def never() -> AsyncIterator[bytes]:
+        yield b"["
+        await asyncio.Event().wait()
+
+    response = client.post("/api/v1/events", content=never(), headers={"content-type": "application/json"})
+    assert (response.status_code, bool(response.json()["error"])) == (408, True)
+
+
+def test_more_than_can_be_answered_at_once_is_told_to_come_again() -> None:
+    entered, free = asyncio.Event(), asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        entered.set()
+        await free.wait()
+        await Response("answered")(scope, receive, send)
+
+    async def crowd() -> tuple[int, httpx.Response, int, int]:
+        transport = httpx.ASGITransport(Guard(slow, at_once=1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+            first = asyncio.create_task(client.get("/first"))
+            await entered.wait()
+            second = await client.get("/second")
+            health = asyncio.create_task(client.get("/api/health/live"))
+            free.set()
+            return (await first).status_code, second, (await health).status_code, (await client.get("/")).status_code
+
+    first, refused, health, later = asyncio.run(crowd())
+    assert (first, refused.status_code, health, later) == (200, 503, 200, 200)
+    assert (refused.headers["retry-after"], refused.headers["x-content-type-options"]) == ("1", "nosniff")
 
 
 def test_lists_from_a_real_store_agree_with_the_batch_and_reflect_concurrent_events(tmp_path: Path) -> None:

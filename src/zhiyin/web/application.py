@@ -40,10 +40,14 @@ def create_app(service: Service, *, keyed: bool = False) -> FastAPI:
         openapi_url="/api/openapi.json",
         responses={
             404: {"model": ErrorOut, "description": "There is no such thing"},
+            408: {"model": ErrorOut, "description": "The body did not come in time"},
             413: {"model": ErrorOut, "description": "The body is too large"},
             422: {"model": ErrorOut, "description": "What was wrong, by row and field"},
             500: {"model": ErrorOut, "description": "An unexpected error, told to the log of the server"},
-            503: {"model": ErrorOut, "description": "The store does not answer, or the system cannot serve"},
+            503: {
+                "model": ErrorOut,
+                "description": "The store does not answer, or too much is asked",
+            },
         },
     )
     metrics = Metrics()

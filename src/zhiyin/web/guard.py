@@ -1,13 +1,21 @@
 """What holds for every request and answer, whatever it is about."""
 
+import asyncio
 import logging
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zhiyin.web.errors import error_answer
 
 LOG = logging.getLogger(__name__)
 MAX_BODY_BYTES = 1 << 20
+BODY_SECONDS = 10.0
+"""Within which a body has come, so that a client which sends it drop by drop holds nothing up."""
+MAX_AT_ONCE = 64
+"""Requests that are answered at a time. Of more a machine answers no more in a second, and each of them later."""
+RETRY_SECONDS = 1
+HEALTH = "/api/health/"
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -23,12 +31,18 @@ SECURITY_HEADERS = {
 
 
 class Guard:
-    """Caps the size of bodies, declared or not, and puts the security headers on every answer, also on one that
-    tells of an unexpected error: what went wrong is logged, the client learns nothing of the inside."""
+    """Caps how many requests are answered at once, and the size of bodies, declared or not, and how long they take; and
+    puts the security headers on every answer, also on one that tells of an unexpected error: what went wrong is logged,
+    the client learns nothing of the inside.
 
-    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES) -> None:
+    What tells how the server is, under `HEALTH`, is answered however much else is.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES, at_once: int = MAX_AT_ONCE) -> None:
         self._app = app
         self._limit = limit
+        self._at_once = at_once
+        self._answering = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,23 +59,24 @@ class Guard:
                 message = {**message, "headers": [*message.get("headers", ()), *extra]}
             await send(message)
 
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                return
-            body += message.get("body", b"")
-            if len(body) > self._limit:
-                refusal = error_answer(413, f"the body is larger than {self._limit} bytes; send less at a time")
-                await refusal(scope, receive, guarded)
-                return
-            if not message.get("more_body"):
-                break
-        pending: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await self._body(receive)
+        except TimeoutError:
+            await error_answer(408, f"the body did not come within {BODY_SECONDS:g} seconds")(scope, receive, guarded)
+            return
+        if body is None:
+            return
+        refusal = self._refusal(scope["path"], body)
+        if refusal is not None:
+            await refusal(scope, receive, guarded)
+            return
+        pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replayed() -> Message:
             return pending.pop() if pending else await receive()
 
+        self._answering += 1
         try:
             await self._app(scope, replayed, guarded)
         except Exception:
@@ -70,3 +85,24 @@ class Guard:
             LOG.exception("a request failed unexpectedly")
             answer = error_answer(500, "something went wrong here; the log of the server says what")
             await answer(scope, replayed, guarded)
+        finally:
+            self._answering -= 1
+
+    def _refusal(self, path: str, body: bytes) -> Response | None:
+        if len(body) > self._limit:
+            return error_answer(413, f"the body is larger than {self._limit} bytes; send less at a time")
+        if self._answering >= self._at_once and not path.startswith(HEALTH):
+            later = {"Retry-After": str(RETRY_SECONDS)}
+            return error_answer(503, "more is asked than can be answered now; ask again later", headers=later)
+        return None
+
+    async def _body(self, receive: Receive) -> bytes | None:
+        """The body, of one that is too large its beginning; None where the client has gone."""
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            body += message.get("body", b"")
+            if len(body) > self._limit or not message.get("more_body"):
+                return bytes(body)
