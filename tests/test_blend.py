@@ -13,15 +13,15 @@ from hypothesis.extra import numpy as hnp
 
 from zhiyin.app.registry import make_model
 from zhiyin.app.selection import Selection, weighing_split
-from zhiyin.core.dataset import Dataset, Split
+from zhiyin.core.dataset import Dataset, Holdout, Query, Split
 from zhiyin.core.errors import ArtifactError, ConfigError
 from zhiyin.core.events import MISSING_TIME
-from zhiyin.core.histories import Histories
+from zhiyin.core.histories import Histories, History
 from zhiyin.core.models import InductiveModel, Run, TunableModel
 from zhiyin.dataset.splits import cold_items, hold_out_items, last_share_split, leave_one_out_split
 from zhiyin.models.blend import Blend
 from zhiyin.models.standing import FORMS, RANKED, K, standings
-from zhiyin.models.weighing import Asked, new_share, weighed
+from zhiyin.models.weighing import Asked, asked_of, new_share, weighed
 from zhiyin.testing.model_conformance import CHECKS, PERSONAL_CHECKS, Case
 from zhiyin.testing.synthetic import planted_groups
 
@@ -56,7 +56,7 @@ def asked(*models: float, cold: tuple[float, ...] = (), n: int = 300) -> Asked:
     new = np.arange(150) >= 100
     quality = np.where(new[None, :], np.array(cold or models)[:, None], np.array(models)[:, None])
     scores = generator.standard_normal((len(models), n, 150)) + quality[:, None] * answers
-    return Asked(in_forms(scores, ~new), new, answers, np.zeros_like(answers))
+    return Asked(in_forms(scores, ~new), np.tile(new, (n, 1)), answers, np.zeros_like(answers))
 
 
 def test_better_model_weighs_more_and_a_useless_one_nothing() -> None:
@@ -84,11 +84,11 @@ def test_new_items_are_weighed_by_those_that_know_them() -> None:
 def test_new_items_have_the_share_of_places_that_is_due_to_them(share: float) -> None:
     people = asked(2.0, 1.0)
     found = weighed(people, np.ones(2, np.bool_), share)
-    kind = people.new.astype(int)
+    kind = people.new[0].astype(int)
     formed = people.in_forms(found.forms).standings[:, 0]
     scores = np.einsum("mui,im->ui", formed, found.weights.T[:, kind].T) + found.level * people.new
     places = np.argsort(-scores, axis=1)[:, :10]
-    assert people.new[places].mean() == pytest.approx(share, abs=0.005)
+    assert people.new[0][places].mean() == pytest.approx(share, abs=0.005)
 
 
 def test_a_model_that_helps_behind_the_first_ten_is_added() -> None:
@@ -99,8 +99,45 @@ def test_a_model_that_helps_behind_the_first_ten_is_added() -> None:
     sure = np.where(answers & (np.arange(600) < 60)[:, None], 9.0, noise[0])
     vague = noise[1] + 1.3 * answers
     found = in_forms((sure, vague), np.ones(500, np.bool_))
-    people = Asked(found, np.zeros(500, np.bool_), answers, np.zeros_like(answers))
+    people = Asked(found, np.zeros_like(answers), answers, np.zeros_like(answers))
     assert (weighed(people, np.ones(2, np.bool_), 0.0).weights[0] > 0).all()
+
+
+class Told:
+    """Says what it was told of each user."""
+
+    def __init__(self, scores: Any) -> None:
+        self.scores = scores
+
+    def score(self, queries: Any, candidates: Any = None) -> Any:
+        return self.scores[[query.now for query in queries]]
+
+
+def test_items_that_no_model_puts_in_front_change_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    users, items = 400, 1_000
+    targets = generator.integers(0, items, users)
+    seen = [generator.choice(items, 20, replace=False) for _ in range(users)]
+    holdout = Holdout(
+        "held",
+        np.arange(users),
+        tuple(Query(History.of_items([]), row) for row in range(users)),
+        tuple(targets[:, None]),
+        tuple(np.full(1, np.nan) for _ in range(users)),
+        tuple(np.setdiff1d(mine, target) for mine, target in zip(seen, targets, strict=True)),
+    )
+    right = targets[:, None] == np.arange(items)
+    models: Any = [Told(generator.standard_normal((users, items)) + good * right) for good in (3.0, 2.5, 0.5)]
+    known = np.arange(items) < 900
+    found = []
+    for front in (200, items):
+        monkeypatch.setattr("zhiyin.models.weighing.IN_FRONT", front)
+        told = asked_of(models, holdout, known, generator)
+        found.append((told.answers.shape[1], weighed(told, np.ones(3, np.bool_), 0.1)))
+    (few, by_few), (every, by_all) = found
+    assert few < every == items
+    np.testing.assert_array_equal(by_few.weights, by_all.weights)
+    assert by_few.level == pytest.approx(by_all.level, abs=1e-3)
 
 
 def test_a_kind_that_nobody_went_on_to_is_weighed_alike() -> None:
@@ -167,7 +204,9 @@ def test_the_form_is_the_one_that_answers_best() -> None:
     right = answers & (generator.random(800) < 0.5)[:, None]
     sure = generator.standard_normal((800, 300)) + 40.0 * right
     vague = generator.standard_normal((800, 300)) + 2.5 * answers
-    people = Asked(in_forms((sure, vague), np.ones(300, np.bool_)), np.zeros(300, np.bool_), answers, ~answers & False)
+    people = Asked(
+        in_forms((sure, vague), np.ones(300, np.bool_)), np.zeros_like(answers), answers, np.zeros_like(answers)
+    )
     found = weighed(people, np.ones(2, np.bool_), 0.0)
     assert FORMS[found.forms[0]] == "deviations"
     assert (found.weights[0] > 0).all()

@@ -24,9 +24,15 @@ from zhiyin.core.histories import Histories
 from zhiyin.core.models import Model
 from zhiyin.models.standing import FORMS, standings
 
-USERS, ITEMS = 1_500, 20_000
-"""At most that many users of a hold-out, half of them such as went on to new items where there are so many, and items,
-those that are answers always among them."""
+USERS, FEWEST = 6_000, 1_500
+"""At most that many users of a hold-out, half of them such as went on to new items where there are so many; of a large
+catalogue as many as make `CELLS` scores of a model, but so many in any."""
+
+CELLS = 100_000_000
+"""Scores of all models together, too, that are held at a time."""
+
+IN_FRONT = 200
+"""Items of each kind that a model puts in front of a user: of others no sum of models makes a list."""
 
 LATE = 0.8
 """Share of the events that come before those which tell how much is new."""
@@ -41,9 +47,9 @@ STEPS = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Weights that are tried, those of the best and of its equals being 1."""
 
 FEW = 5
-"""Answers of a user up to which counting what stands above each is quicker than finding the best."""
+"""Answers of a user up to which counting what stands above each is quicker than finding the best first."""
 
-AT_ONCE = 16
+AT_ONCE = 128
 """Users whose lists are tried together."""
 
 ERRORS = 2.0
@@ -53,38 +59,40 @@ BATCH = 128
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What models said of `items` after the histories of users.
+    """What models said of items after the histories of users: of each user, in `places` of their own, those that
+    some model puts in front, and the answers.
 
-    standings: (models, forms, users, items) float32, the forms being `FORMS`. new: (items,). answers, hidden: (users,
-    items) what each user went on to, and what a list may not hold.
+    standings: (models, forms, users, places) float32, the forms being `FORMS`. new, answers, hidden: (users, places)
+    which of these items training has not met, what each user went on to, and what a list may not hold.
     """
 
     standings: FloatMatrix
-    new: BoolVector
+    new: BoolMatrix
     answers: BoolMatrix
     hidden: BoolMatrix
 
     @property
     def new_answers(self) -> float:
         """Share of the answers that are new items."""
-        return float(self.answers[:, self.new].sum() / max(1, self.answers.sum()))
+        return float((self.answers & self.new).sum() / max(1, self.answers.sum()))
 
     def shown(self, scores: FloatMatrix) -> FloatMatrix:
-        """(users, items) scores, -inf of what a list may not hold."""
+        """(users, places) scores, -inf of what a list may not hold."""
         return np.where(self.hidden, -np.inf, scores)
 
     def in_forms(self, forms: IntVector) -> "Asked":
         """Of each model in one form alone, (models,)."""
         return replace(self, standings=self.standings[np.arange(len(forms)), forms][:, None])
 
-    def among(self, items: BoolVector) -> "Asked":
-        """Of those `items` (items,) alone, and of the users who went on to one of them."""
-        users = (self.answers & items).any(axis=1)
-        if users.all() and items.all():
+    def among(self, kind: BoolMatrix) -> "Asked":
+        """Of the items of that `kind` (users, places) alone, and of the users who went on to one of them."""
+        users = (self.answers & kind).any(axis=1)
+        if users.all() and kind.all():
             return self
-        chosen = np.ix_(users, items)
-        found = np.stack([[form[chosen] for form in model] for model in self.standings])
-        return Asked(found, self.new[items], self.answers[chosen], self.hidden[chosen])
+        mine = kind[users]
+        return Asked(
+            self.standings[:, :, users], self.new[users], self.answers[users] & mine, self.hidden[users] | ~mine
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,23 +128,57 @@ class Weighing:
 def asked_of(models: Sequence[Model], holdout: Holdout, known: BoolVector, generator: np.random.Generator) -> Asked:
     """known: (n_items,) which items training met."""
     users = _askers(holdout, known, generator)
-    targets = [holdout.targets[user] for user in users]
-    n_items = len(known)
-    items = np.arange(n_items)
-    if n_items > ITEMS:
-        items = np.union1d(generator.choice(n_items, ITEMS, replace=False), np.concatenate(targets))
-    found = np.empty((len(models), len(FORMS), len(users), len(items)), np.float32)
-    for start in range(0, len(users), BATCH):
-        queries = [holdout.queries[user] for user in users[start : start + BATCH]]
-        for place, model in enumerate(models):
-            scores = model.score(queries)
-            for row, form in enumerate(FORMS):
-                found[place, row, start : start + BATCH] = standings(scores, known, form)[:, items]
-    answers, hidden = (np.zeros((len(users), n_items), np.bool_) for _ in range(2))
+    at_once = int(np.clip(CELLS // (len(known) * len(models)), 1, BATCH))
+    parts = [
+        _asked_of_some(models, holdout, known, users[start : start + at_once])
+        for start in range(0, len(users), at_once)
+    ]
+    width = max(part.answers.shape[1] for part in parts)
+
+    def joined(tables: Sequence[np.ndarray], beyond: float, dtype: type) -> np.ndarray:
+        shape = tables[0].shape[:-2]
+        whole = np.full((*shape, len(users), width), beyond, dtype)
+        start = 0
+        for table in tables:
+            whole[..., start : start + table.shape[-2], : table.shape[-1]] = table
+            start += table.shape[-2]
+        return whole
+
+    return Asked(
+        joined([part.standings for part in parts], 0.0, np.float32),
+        joined([part.new for part in parts], False, np.bool_),
+        joined([part.answers for part in parts], False, np.bool_),
+        joined([part.hidden for part in parts], True, np.bool_),
+    )
+
+
+def _asked_of_some(models: Sequence[Model], holdout: Holdout, known: BoolVector, users: IntVector) -> Asked:
+    queries = [holdout.queries[user] for user in users]
+    answers, hidden, kept = (np.zeros((len(users), len(known)), np.bool_) for _ in range(3))
     for row, user in enumerate(users):
-        answers[row, targets[row]] = True
+        answers[row, holdout.targets[user]] = True
         hidden[row, holdout.seen[user]] = True
-    return Asked(found, ~known[items], answers[:, items], hidden[:, items])
+    scores = [model.score(queries) for model in models]
+    for kind in (np.flatnonzero(known), np.flatnonzero(~known)):
+        for found in scores:
+            of_kind = np.where(hidden[:, kind], -np.inf, found[:, kind])
+            front = min(IN_FRONT, len(kind))
+            if front:
+                best = np.argpartition(-of_kind, front - 1, axis=1)[:, :front]
+                np.put_along_axis(kept, kind[best], True, axis=1)
+    kept |= answers
+    # Places behind those of a user hold nothing that a list may.
+    width = int(kept.sum(axis=1).max())
+    items = np.argsort(~kept, axis=1, kind="stable")[:, :width]
+    beyond = ~np.take_along_axis(kept, items, axis=1)
+    standing = np.stack(
+        [
+            [np.take_along_axis(standings(found, known, form), items, axis=1).astype(np.float32) for form in FORMS]
+            for found in scores
+        ]
+    )
+    answered, unlisted = (np.take_along_axis(table, items, axis=1) for table in (answers, hidden))
+    return Asked(standing, ~known[items], answered & ~beyond, unlisted | beyond)
 
 
 def weighed(asked: Asked, inductive: BoolVector, share: float) -> Weighing:
@@ -155,8 +197,8 @@ def weighed(asked: Asked, inductive: BoolVector, share: float) -> Weighing:
 def alone(asked: Asked) -> FloatMatrix:
     """(models, 2) NDCG@10 of each by itself, of known and of new items, each among their kind; 0 where nobody asks."""
     figures = np.zeros((len(asked.standings), 2))
-    for kind, items in enumerate((~asked.new, asked.new)):
-        told = asked.among(items)
+    for kind, of_kind in enumerate((~asked.new, asked.new)):
+        told = asked.among(of_kind)
         if len(told.answers):
             wanted = _Wanted.of(told.answers)
             figures[:, kind] = [_ndcg(told.shown(found[0]), wanted).mean() for found in told.standings]
@@ -182,19 +224,21 @@ def new_share(histories: Histories) -> float | None:
 
 def _askers(holdout: Holdout, known: BoolVector, generator: np.random.Generator) -> IntVector:
     """Places in the hold-out, sorted."""
+    most = int(np.clip(CELLS // len(known), FEWEST, USERS))
     order = generator.permutation(len(holdout))
     new = np.array([not known[holdout.targets[place]].all() for place in order], np.bool_)
-    half = USERS // 2
-    return np.sort(np.concatenate([order[new][:half], order[~new], order[new][half:]])[:USERS])
+    half = most // 2
+    return np.sort(np.concatenate([order[new][:half], order[~new], order[new][half:]])[:most])
 
 
-def _kind(asked: Asked, usable: BoolVector, items: BoolVector) -> tuple[FloatVector, IntVector]:
-    """(models,) weights for one kind of `items`, which add up to 1, and forms; equal where no answer tells."""
-    told, chosen = asked.among(items), np.flatnonzero(usable)
+def _kind(asked: Asked, usable: BoolVector, kind: BoolMatrix) -> tuple[FloatVector, IntVector]:
+    """(models,) weights for one `kind` of items, which add up to 1, and forms; equal where no answer tells."""
+    told, chosen = asked.among(kind), np.flatnonzero(usable)
     weights, forms = np.zeros(len(usable)), np.zeros(len(usable), np.int64)
     weights[chosen] = 1.0
     if len(told.answers) and len(chosen):
-        weights[chosen], forms[chosen] = _greedy(replace(told, standings=told.standings[chosen]))
+        theirs = told.standings if usable.all() else told.standings[chosen]
+        weights[chosen], forms[chosen] = _greedy(replace(told, standings=theirs))
     return weights / max(1.0, weights.sum()), forms
 
 
@@ -263,7 +307,7 @@ def _ndcg(shown: FloatMatrix, wanted: _Wanted, places: int = PLACES) -> FloatVec
     if len(users) > FEW * len(shown):
         # Of later places nothing is asked, so one more than those tells all ranks that count.
         shown = -np.partition(-shown, min(places, shown.shape[1] - 1), axis=1)[:, : places + 1]
-    ranks = np.array([np.count_nonzero(shown[user] >= score) for user, score in zip(users, found, strict=True)])
+    ranks = ((shown if len(users) == len(shown) else shown[users]) >= found[:, None]).sum(axis=1)
     gains = np.where(ranks <= places, DISCOUNTS[np.minimum(ranks, places) - 1], 0.0)
     ideal = np.cumsum(DISCOUNTS[:places])
     ndcg: FloatVector = np.bincount(users, gains, minlength=len(shown)) / ideal[np.minimum(wanted.count, places) - 1]
@@ -275,8 +319,8 @@ def _level(asked: Asked, weights: FloatMatrix, share: float) -> float:
     if asked.new.all() or not asked.new.any() or share >= 1:
         return 0.0
     known, fresh = (
-        _best(_together(weights[kind], asked.standings[:, 0])[:, items], asked.hidden[:, items])
-        for kind, items in enumerate((~asked.new, asked.new))
+        _best(_together(weights[kind], asked.standings[:, 0]), asked.hidden | ~of_kind)
+        for kind, of_kind in enumerate((~asked.new, asked.new))
     )
     shown = np.isfinite(fresh)
     if not shown.any() or not np.isfinite(known).any():
@@ -292,7 +336,7 @@ def _level(asked: Asked, weights: FloatMatrix, share: float) -> float:
 
 
 def _together(weights: FloatVector, found: FloatMatrix) -> FloatMatrix:
-    """(users, items) float32 of `found` (models, users, items)."""
+    """(users, places) float32 of `found` (models, users, places)."""
     total = np.zeros(found.shape[1:], np.float32)
     for weight, each in zip(weights.astype(np.float32), found, strict=True):
         if weight:
