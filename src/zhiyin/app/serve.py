@@ -5,6 +5,7 @@ from pathlib import Path
 
 from zhiyin.app.loading import load_system
 from zhiyin.app.service import SHARE, LanguageModelSettings, Service
+from zhiyin.app.serving.committer import Committer
 from zhiyin.core.errors import ConfigError
 from zhiyin.encoders.language_model import ChatEndpoint
 from zhiyin.storage.opening import open_stores
@@ -16,10 +17,13 @@ def open_service(
     judging: LanguageModelSettings | None = None,
     new_items: float = SHARE,
     tenant: str = "default",
+    *,
+    committing: bool = False,
 ) -> Service:
     """The service of the current version under `artifact`; to be closed by who asked for it.
 
-    judging: names the language model, if one is to be asked. new_items: as `Service` has it. Raises `ArtifactError` and
+    judging: names the language model, if one is to be asked. new_items: as `Service` has it. committing: writes
+    of several requests together. Raises `ArtifactError` and
     `StoreError` as loading and opening do, `ConfigError` for a language model that is not MODEL@URL.
     """
     judging = judging or LanguageModelSettings()
@@ -27,7 +31,14 @@ def open_service(
     system = load_system(artifact)
     stores = open_stores(store, tenant)
     try:
-        return Service(system, stores, language_model=language_model, judging=judging, new_items=new_items)
+        return Service(
+            system,
+            stores,
+            language_model=language_model,
+            judging=judging,
+            new_items=new_items,
+            committer=Committer(stores) if committing else None,
+        )
     except BaseException:
         stores.close()
         raise

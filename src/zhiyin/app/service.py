@@ -8,6 +8,7 @@ import numpy as np
 
 from zhiyin.app.access import Access
 from zhiyin.app.clock import now_ms
+from zhiyin.app.serving.committer import Committer
 from zhiyin.app.serving.everybody import latest_of, popular_of
 from zhiyin.app.serving.exposure import SHARE, Exposure
 from zhiyin.app.serving.found import Finder
@@ -76,7 +77,8 @@ class Service:
 
     clock: the time in epoch ms, for tests and replays. language_model: judges the top of personal lists and describes
     tastes, as `judging` says; None leaves lists as the system ranks them. new_items: the share of a list's places, 0 to
-    1, that items which training has not seen have though their scores earn fewer.
+    1, that items which training has not seen have though their scores earn fewer. committer: writes for several
+    requests at a time, and logs lists a moment later; None writes for each, at once.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Service:
         judging: LanguageModelSettings | None = None,
         *,
         new_items: float = SHARE,
+        committer: Committer | None = None,
     ) -> None:
         self.slot = ServingSlot(slot) if isinstance(slot, System) else slot
         self._stores = stores
@@ -96,6 +99,7 @@ class Service:
         self.records = Records(stores, clock)
         self._finder = Finder()
         self._new_items = new_items
+        self._committer = committer
         self._language_model = language_model
         self._judge = None if language_model is None else Judge(language_model, judging or LanguageModelSettings())
         self._current()
@@ -153,7 +157,8 @@ class Service:
         An item that the system does not know is kept for the next training. Raises `EventsRefusedError`, naming
         each row and field.
         """
-        return self._stores.events.append(checked_events(events, self.clock()))
+        checked = checked_events(events, self.clock())
+        return self._stores.events.append(checked) if self._committer is None else self._committer.append(checked)
 
     def add_items(self, catalog: Catalog) -> Added:
         """Adds items to the shop, or replaces them whole; all or, when a row cannot be used, none.
@@ -272,6 +277,8 @@ class Service:
         """Closes the stores."""
         if self._judge is not None:
             self._judge.close()
+        if self._committer is not None:
+            self._committer.close()
         self._stores.close()
 
     def _list(self, state: ServingState, person: Person, request: RecommendRequest) -> Recommendations:
@@ -299,4 +306,8 @@ class Service:
 
     def _log(self, lists: Sequence[Recommendations]) -> None:
         if any(served.items for served in lists):
-            self._stores.impressions.log(impressions_of(lists, self.clock()))
+            shown = impressions_of(lists, self.clock())
+            if self._committer is None:
+                self._stores.impressions.log(shown)
+            else:
+                self._committer.log(shown)

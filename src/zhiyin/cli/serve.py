@@ -43,7 +43,7 @@ def serve(
         judging = judging.model_copy(update={"endpoint": language_model})
     # Requests run side by side in a pool; more threads inside each would only contend for the same cores.
     torch.set_num_threads(1)
-    with closing(open_service(store, artifact, judging, share, tenant)) as service:
+    with closing(open_service(store, artifact, judging, share, tenant, committing=True)) as service:
         keyed = needs_keys(service, host)
         scheme = "http" if certificate is None else "https"
         typer.echo(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/")

@@ -1,0 +1,113 @@
+"""Writes of one process, several in a transaction."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from zhiyin.core.errors import StoreError
+from zhiyin.core.events import Events
+from zhiyin.core.stores import AppendReport, Impressions, Stores
+
+LOG = logging.getLogger(__name__)
+
+DELAY_S = 0.1
+"""How long what nobody waits for may wait for what somebody does."""
+TOGETHER = 200
+"""Writes in one transaction, at most."""
+AHEAD = 2_000
+"""Lists that may wait to be logged; who serves more waits with them."""
+
+
+@dataclass(frozen=True)
+class _Write:
+    """What is to be done, and who waits for it; None where nobody does."""
+
+    do: Callable[[], Any]
+    waiting: Future[Any] | None = None
+
+    def done(self, result: Any) -> None:
+        if self.waiting is not None:
+            self.waiting.set_result(result)
+
+    def failed(self, error: Exception) -> None:
+        if self.waiting is not None:
+            self.waiting.set_exception(error)
+        else:
+            LOG.error("what was shown could not be logged: %s", error)
+
+
+class Committer:
+    """What comes while one transaction is written waits, and is written together in the next: a disk that can be sure
+    of a few hundred transactions a second then takes in many more events.
+
+    Events are durable when `append` returns. Lists are logged a moment after they were shown: a process that dies loses
+    those of the last `DELAY_S`. Safe to use from several threads; to be closed.
+    """
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._writes: deque[_Write] = deque()
+        self._changed = threading.Condition()
+        self._urgent = 0
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="zhiyin-committer", daemon=True)
+        self._thread.start()
+
+    def append(self, events: Events) -> AppendReport:
+        """As `EventStore.append`: durable when it returns."""
+        waiting: Future[AppendReport] = Future()
+        self._put(_Write(lambda: self._stores.events.append(events), waiting))
+        return waiting.result()
+
+    def log(self, impressions: Impressions) -> None:
+        """Logs what is shown, soon."""
+        self._put(_Write(lambda: self._stores.impressions.log(impressions)))
+
+    def close(self) -> None:
+        """Returns when all is written."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _put(self, write: _Write) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or write.waiting is not None or len(self._writes) < AHEAD)
+            if self._closed:
+                raise StoreError("the service is closed: nothing is written any more")
+            self._writes.append(write)
+            self._urgent += write.waiting is not None
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while taken := self._take():
+            self._write(taken)
+
+    def _take(self) -> list[_Write]:
+        """Waits for what is to be written; nothing once closed and all is written."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._writes)
+            self._changed.wait_for(lambda: self._closed or self._urgent, DELAY_S)
+            taken = [self._writes.popleft() for _ in range(min(TOGETHER, len(self._writes)))]
+            self._urgent -= sum(write.waiting is not None for write in taken)
+            self._changed.notify_all()
+            return taken
+
+    def _write(self, writes: Sequence[_Write]) -> None:
+        """All in one transaction, or where that fails each in its own, so that what cannot be done harms no other."""
+        try:
+            with self._stores.transaction():
+                results = [write.do() for write in writes]
+        except Exception as error:
+            if len(writes) == 1:
+                writes[0].failed(error)
+                return
+            for write in writes:
+                self._write([write])
+            return
+        for write, result in zip(writes, results, strict=True):
+            write.done(result)
