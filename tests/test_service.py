@@ -415,7 +415,7 @@ def test_similar_items_of_a_gradient_model_are_alike_and_not_merely_popular(name
 
 
 def test_a_new_version_answers_after_one_assignment(service: Service) -> None:
-    assert service.ready()
+    assert service.problem() is None
     service.slot.replace(films_system(manifest_id="films-2"))
     assert service.manifest_id == "films-2"
     assert service.recommend(RecommendRequest("ann")).manifest_id == "films-2"

@@ -247,7 +247,7 @@ def test_serve_asks_the_model_that_a_flag_names_over_file_and_environment(
     monkeypatch.setenv("ZHIYIN_LANGUAGE_MODEL__CANDIDATES", "6")
     monkeypatch.setattr("uvicorn.run", run)
     monkeypatch.setattr("torch.set_num_threads", lambda threads: None)
-    monkeypatch.setattr("zhiyin.app.serve.load_system", lambda artifact: films_system())
+    monkeypatch.setattr("zhiyin.app.serve.latest_that_serves", lambda artifact: (films_system(), []))
     with running() as server:
         serve(store, tmp_path, language_model=server.argument, config=tmp_path / "settings.toml")
         items = [told(asked)["item"] for asked in server.requests]

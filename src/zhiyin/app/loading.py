@@ -34,14 +34,18 @@ def load_system(artifact: Path) -> System:
 
     A version published before the columns of users were kept reads no attributes, as it did when it was published.
     """
-    version = current(Path(artifact))
+    return load_version(current(Path(artifact)))
+
+
+def load_version(version: Path) -> System:
+    """One version, whether it is current or not. Raises `ArtifactError` as `load_system` does."""
     manifest = read_manifest(version)
     verify(version, manifest)
     parameters = read_parameters(version)
     if set(parameters) != set(manifest.components):
         raise ArtifactError(f"{version}: parameters are of {sorted(parameters)}, not of {sorted(manifest.components)}")
     try:
-        return replace(_system(version, manifest, parameters), vectors=Path(artifact) / VECTORS)
+        return replace(_system(version, manifest, parameters), vectors=version.parent / VECTORS)
     except (ConfigError, ValidationError, KeyError) as error:
         what = problems(error) if isinstance(error, ValidationError) else error
         raise ArtifactError(

@@ -9,6 +9,7 @@ from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.events import Events
 from zhiyin.core.models import Content
+from zhiyin.core.stores import Stores
 from zhiyin.dataset.prepare import prepare
 from zhiyin.dataset.settings import PreparationSettings
 from zhiyin.encoders.cache import encode_cached
@@ -19,14 +20,23 @@ def prepare_dataset(store: str, settings: PreparationSettings, cache: Path | Non
     """Everything in `store`, prepared. cache: folder of item vectors kept between runs."""
     stores = open_stores(store)
     try:
-        events = Events.concat(stores.events.read())
-        catalog, users = stores.catalog.read(), stores.users.read()
-        served = stores.impressions.every()
-        return prepare(
-            events, catalog, users, settings, lambda aligned: _encode(aligned, settings, cache), served=served
-        )
+        return prepare_stored(stores, settings, cache)
     finally:
         stores.close()
+
+
+def prepare_stored(stores: Stores, settings: PreparationSettings, cache: Path | None = None) -> Dataset:
+    """Everything in `stores`, prepared, as `prepare_dataset` does."""
+    events = Events.concat([Events.empty(), *stores.events.read()])
+    catalog, users = stores.catalog.read(), stores.users.read()
+    return prepare(
+        events,
+        catalog,
+        users,
+        settings,
+        lambda aligned: _encode(aligned, settings, cache),
+        served=stores.impressions.every(),
+    )
 
 
 def contents_of(catalog: Catalog) -> list[Content]:

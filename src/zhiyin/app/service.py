@@ -32,6 +32,7 @@ from zhiyin.app.serving.similar import similar_to
 from zhiyin.app.serving.state import ServingSlot, ServingState
 from zhiyin.app.serving.tastes import Language, edited, liking_of, taste_of
 from zhiyin.app.serving.views import HistoryEntry, ItemView, number
+from zhiyin.app.standby import STANDBY
 from zhiyin.app.system import System
 from zhiyin.app.words import WordsRequest
 from zhiyin.core.catalog import Catalog
@@ -268,10 +269,12 @@ class Service:
         """Forgets the description; another may be generated when it is next asked for."""
         self._stores.tastes.clear(checked_id(user_id))
 
-    def ready(self) -> bool:
-        """Whether the store answers and the system can score."""
+    def problem(self) -> str | None:
+        """Why it should not be asked now; None where the store answers and a trained system can score."""
         self._stores.events.last_sequence()
-        return len(self.slot.state.popular_order) > 0
+        if self.manifest_id == STANDBY:
+            return "no trained system can be loaded; what is popular is served in its place"
+        return None if len(self.slot.state.popular_order) else "the system that serves holds no items"
 
     def close(self) -> None:
         """Closes the stores."""

@@ -68,7 +68,7 @@ def publish(
     _fsync(pointer)
     pointer.replace(folder / "CURRENT")
     _fsync(folder)
-    for old in sorted(path for path in folder.iterdir() if (path / "manifest.json").exists())[:-KEPT_VERSIONS]:
+    for old in versions(folder)[KEPT_VERSIONS:]:
         shutil.rmtree(old)
     return manifest
 
@@ -83,6 +83,16 @@ def current(folder: Path) -> Path:
     if Path(name).name != name or not (version / "manifest.json").is_file():
         raise ArtifactError(f"{folder / 'CURRENT'}: names {name!r}, which is not a version in this folder")
     return version
+
+
+def versions(folder: Path) -> list[Path]:
+    """All that is kept, the current one first, then the latest."""
+    try:
+        found = sorted((path.parent for path in folder.glob("*/manifest.json")), reverse=True)
+        first = current(folder)
+    except (OSError, ArtifactError):
+        return found
+    return [first, *(version for version in found if version != first)]
 
 
 def read_manifest(version: Path) -> Manifest:

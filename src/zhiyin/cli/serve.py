@@ -1,6 +1,7 @@
 """`zhiyin serve`: the API and the page over a store and a trained system."""
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -32,23 +33,24 @@ def serve(
     import torch  # noqa: PLC0415
     import uvicorn  # noqa: PLC0415
 
-    from zhiyin.app.serve import needs_keys, open_service  # noqa: PLC0415
+    from zhiyin.app.serve import needs_keys, open_server  # noqa: PLC0415
     from zhiyin.app.settings import read_settings  # noqa: PLC0415
     from zhiyin.web.application import create_app  # noqa: PLC0415
 
     settings = read_settings(config)
-    judging = settings.language_model
-    share = settings.serving.new_items if new_items is None else new_items
+    if new_items is not None:
+        settings = replace(settings, serving=settings.serving.model_copy(update={"new_items": new_items}))
     if language_model is not None:
-        judging = judging.model_copy(update={"endpoint": language_model})
+        judging = settings.language_model.model_copy(update={"endpoint": language_model})
+        settings = replace(settings, language_model=judging)
     # Requests run side by side in a pool; more threads inside each would only contend for the same cores.
     torch.set_num_threads(1)
-    with closing(open_service(store, artifact, judging, share, tenant, committing=True)) as service:
-        keyed = needs_keys(service, host)
+    with closing(open_server(store, artifact, settings, tenant)) as server:
+        keyed = needs_keys(server.service, host)
         scheme = "http" if certificate is None else "https"
         typer.echo(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/")
         uvicorn.run(
-            create_app(service, keyed=keyed),
+            create_app(server.service, keyed=keyed),
             host=host,
             port=port,
             log_level="warning",

@@ -189,9 +189,9 @@ def add_health(api: APIRouter, service: Service) -> None:
 
     @api.get("/api/health/ready")
     def ready() -> StateOut:
-        """The store answers and the system scores."""
-        if not service.ready():
-            raise RefusalError(503, "the system that serves holds no items")
+        """The store answers and a trained system scores."""
+        if (problem := service.problem()) is not None:
+            raise RefusalError(503, problem)
         return StateOut(status="ready", manifest_id=service.manifest_id)
 
 
