@@ -1,14 +1,20 @@
-"""The application on a free port of the loopback, for clients that know nothing of Python."""
+"""Servers for clients that know nothing of Python, and a small shop to be served."""
 
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import numpy as np
 import uvicorn
 
 from zhiyin.app.service import Service
 from zhiyin.web.application import create_app
+
+PROGRAM = Path(sys.executable).with_name("zhiyin")
 
 
 @contextmanager
@@ -32,3 +38,14 @@ def served(service: Service, *, keyed: bool = False) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join(30)
+
+
+def small_shop(folder: Path) -> tuple[str, Path]:
+    """The URL of a store of thirty people and twenty items, and the folder of a system that is trained on it."""
+    generator = np.random.default_rng(0)
+    rows = [f"u{user},i{item}" for user in range(30) for item in generator.choice(20, 6, replace=False)]
+    (folder / "events.csv").write_text("user_id,item_id\n" + "\n".join(rows), "utf-8")
+    store, system = f"sqlite:///{folder / 'shop.db'}", folder / "system"
+    for words in (("ingest", "events.csv"), ("train", "--model", "popularity", "--out", "system")):
+        subprocess.run([str(PROGRAM), *words, "--store", store], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return store, system

@@ -5,7 +5,6 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import httpx
 import numpy as np
 import pytest
 from doubles import NOW, films_system
+from servers import PROGRAM, small_shop
 
 from zhiyin.app.service import RecommendRequest, Service
 from zhiyin.app.serving.committer import AHEAD, Committer
@@ -25,7 +25,6 @@ from zhiyin.storage.opening import DatabaseStores, open_stores
 
 KILLS = int(os.environ.get("KILLS", "5"))
 READY_S = 60.0
-PROGRAM = Path(sys.executable).with_name("zhiyin")
 
 
 @pytest.fixture
@@ -94,15 +93,7 @@ def test_a_service_that_commits_for_many_logs_what_it_showed_before_it_closes(tm
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shop")
-    generator = np.random.default_rng(0)
-    rows = [f"u{user},i{item}" for user in range(30) for item in generator.choice(20, 6, replace=False)]
-    (folder / "events.csv").write_text("user_id,item_id\n" + "\n".join(rows), "utf-8")
-    store = f"sqlite:///{folder / 'events.db'}"
-    for words in (("ingest", "events.csv"), ("train", "--model", "popularity", "--out", "system")):
-        command = [str(PROGRAM), *words, "--store", store]
-        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    return folder / "system"
+    return small_shop(tmp_path_factory.mktemp("shop"))[1]
 
 
 @contextmanager

@@ -1,8 +1,6 @@
 """A server goes over to what is published, and never to what cannot serve."""
 
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -11,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from servers import small_shop
 
 from zhiyin.app.loading import load_system
 from zhiyin.app.serve import Server, open_server
@@ -28,15 +27,7 @@ Shop = tuple[str, Path]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    folder = tmp_path_factory.mktemp("shop")
-    generator = np.random.default_rng(0)
-    rows = [f"u{user},i{item}" for user in range(30) for item in generator.choice(20, 6, replace=False)]
-    (folder / "events.csv").write_text("user_id,item_id\n" + "\n".join(rows), "utf-8")
-    store = f"sqlite:///{folder / 'shop.db'}"
-    program = str(Path(sys.executable).with_name("zhiyin"))
-    subprocess.run([program, "ingest", folder / "events.csv", "--store", store], check=True, stdout=subprocess.DEVNULL)
-    train(TrainRequest(store, folder / "system", "popularity"))
-    return store, folder / "system"
+    return small_shop(tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture
