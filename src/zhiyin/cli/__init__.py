@@ -5,6 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
+from zhiyin.cli.backup import backup, restore
 from zhiyin.cli.demo import demo
 from zhiyin.cli.doctor import doctor
 from zhiyin.cli.enrich import enrich
@@ -21,7 +22,22 @@ from zhiyin.cli.update import update
 from zhiyin.core.errors import ZhiyinError
 
 application = typer.Typer(no_args_is_help=True, add_completion=False, help="Recommendations from a table of events.")
-for command in (ingest, enrich, finetune, tune, train, update, evaluate, recommend, find, serve, demo, doctor):
+for command in (
+    ingest,
+    enrich,
+    finetune,
+    tune,
+    train,
+    update,
+    evaluate,
+    recommend,
+    find,
+    serve,
+    backup,
+    restore,
+    demo,
+    doctor,
+):
     application.command()(command)
 application.add_typer(keys, name="keys")
 

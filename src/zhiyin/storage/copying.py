@@ -1,0 +1,93 @@
+"""All that a database holds, of every tenant, read out as it was at one moment and put into another one."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import text as sql
+
+from zhiyin.core.errors import StoreError
+from zhiyin.storage import schema
+from zhiyin.storage.database import Database
+
+Row: TypeAlias = Mapping[str, Any]
+
+TABLES: Mapping[str, Table] = {
+    table.name: table
+    for table in (
+        schema.events,
+        schema.items,
+        schema.catalog_revisions,
+        schema.users,
+        schema.impressions,
+        schema.tastes,
+        schema.keys,
+    )
+}
+"""By name, all that hold what somebody brought."""
+
+_ROWS = 10_000
+
+
+@contextmanager
+def reading(database: Database) -> Iterator["Reader"]:
+    """Raises `StoreError`."""
+    with database.read() as connection:
+        yield Reader(connection)
+
+
+class Reader:
+    """One consistent state, whatever is written meanwhile."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def rows(self, table: str) -> Iterator[Row]:
+        """In the order in which they came."""
+        statement = select(TABLES[table]).order_by(_order(TABLES[table]))
+        streamed = self._connection.execution_options(yield_per=_ROWS).execute(statement)
+        for row in streamed.mappings():
+            yield dict(row)
+
+
+def fill(database: Database, tables: Iterable[tuple[str, Iterable[Row]]]) -> dict[str, int]:
+    """Puts rows into a database that holds none, all or nothing; how many, by table.
+
+    Raises `StoreError` for a database that holds something.
+    """
+    written = dict.fromkeys(TABLES, 0)
+    with database.bulk() as connection:
+        for name, table in TABLES.items():
+            if connection.execute(select(func.count()).select_from(table.select().limit(1).subquery())).scalar():
+                raise StoreError(f"{database.name}: the table {name} is not empty; restore into a new store")
+        for name, rows in tables:
+            for some in _batched(rows):
+                connection.execute(insert(TABLES[name]), some)
+                written[name] += len(some)
+        if database.engine.dialect.name == "postgresql":
+            # What comes next has a place behind all that was put in.
+            behind = (
+                "SELECT setval(pg_get_serial_sequence('events', 'seq'), coalesce(max(seq), 0) + 1, false) FROM events"
+            )
+            connection.execute(sql(behind))
+    return written
+
+
+def _order(table: Table) -> Any:
+    return table.c.seq if "seq" in table.c else sql("rowid") if table.name in _NUMBERED else table.c.tenant
+
+
+_NUMBERED = ("items", "users", "impressions")
+"""Tables whose rows have a `rowid` in either database."""
+
+
+def _batched(rows: Iterable[Row]) -> Iterator[Sequence[Row]]:
+    some: list[Row] = []
+    for row in rows:
+        some.append(row)
+        if len(some) == _ROWS:
+            yield some
+            some = []
+    if some:
+        yield some
