@@ -246,6 +246,7 @@ def test_serve_asks_the_model_that_a_flag_names_over_file_and_environment(
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("ZHIYIN_LANGUAGE_MODEL__CANDIDATES", "6")
     monkeypatch.setattr("uvicorn.run", run)
+    monkeypatch.setattr("zhiyin.cli.logs.log_as_json", lambda level: None)
     monkeypatch.setattr("torch.set_num_threads", lambda threads: None)
     monkeypatch.setattr("zhiyin.app.serve.latest_that_serves", lambda artifact: (films_system(), []))
     with running() as server:

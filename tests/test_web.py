@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+import structlog
 from doubles import NOW, MemoryStores, films_stores, films_system
 from fastapi import FastAPI, Response
 from fastapi.routing import APIRoute
@@ -19,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 import zhiyin.web
 from zhiyin.app.service import Service
+from zhiyin.cli.logs import log_as_json
 from zhiyin.cli.serve import serve
 from zhiyin.core.errors import StoreError
 from zhiyin.core.events import Events
@@ -233,11 +236,35 @@ def test_serve_puts_an_artifact_and_a_store_behind_the_api(tmp_path: Path, monke
         asked.update(settings, live=get(Client(app), "/api/health/live"))
 
     monkeypatch.setattr("uvicorn.run", run)
+    monkeypatch.setattr("zhiyin.cli.logs.log_as_json", lambda level: None)
     monkeypatch.setattr("torch.set_num_threads", lambda threads: asked.update(threads=threads))
-    monkeypatch.setattr("zhiyin.app.serve.load_system", lambda artifact: films_system(manifest_id=artifact.name))
+    monkeypatch.setattr(
+        "zhiyin.app.serve.latest_that_serves", lambda artifact: (films_system(manifest_id=artifact.name), [])
+    )
     serve(f"sqlite:///{tmp_path / 'films.db'}", tmp_path / "version-7", host="127.0.0.1", port=8123)
     assert asked["live"]["manifest_id"] == "version-7"
     assert (asked["host"], asked["port"], asked["threads"]) == ("127.0.0.1", 8123, 1)
+
+
+def test_the_log_is_json_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
+    root, configured = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers, root.level
+    try:
+        log_as_json(logging.INFO)
+        structlog.get_logger("zhiyin.requests").info("answered", route="/", key="k")
+        logging.getLogger("other").warning("用户 %s", 7)
+        logging.getLogger("other").debug("too fine")
+        try:
+            raise ValueError("why")
+        except ValueError:
+            logging.getLogger("other").exception("failed")
+    finally:
+        root.handlers, root.level = handlers, level
+        structlog.configure(**configured)
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["event"] for line in lines] == ["answered", "用户 7", "failed"]
+    assert (lines[0]["key"], lines[1]["level"], lines[1]["logger"]) == ("k", "warning", "other")
+    assert lines[2]["exception"][0]["exc_value"] == "why"
 
 
 def test_items_are_listed_found_and_compared(client: Client) -> None:
@@ -249,6 +276,26 @@ def test_items_are_listed_found_and_compared(client: Client) -> None:
     missing = client.get("/api/v1/items/nothing")
     assert missing.status_code == 404
     assert "nothing" in missing.json()["error"]
+
+
+def test_every_answer_names_its_request_and_the_log_names_nobody(client: Client) -> None:
+    with structlog.testing.capture_logs() as lines:
+        brought = client.get("/api/v1/recommend/ann", {"n": 1})
+        named = asyncio.run(client._ask("GET", "/api/v1/items", headers={"x-request-id": "shop-7"}))
+        hostile = asyncio.run(client._ask("DELETE", "/api/user/ann", headers={"x-request-id": "a b"}))
+        missing = client.get("/nothing/ann")
+    ids = [answer.headers["x-request-id"] for answer in (brought, named, hostile, missing)]
+    assert ids[1] == "shop-7"
+    assert all(re.fullmatch(r"[0-9a-f]{32}", ids[place]) for place in (0, 2, 3))
+    told = [line for line in lines if line["event"] == "answered"]
+    assert [(line["route"], line["status"]) for line in told] == [
+        ("/api/v1/recommend/{user_id:path}", 200),
+        ("/api/v1/items", 200),
+        ("/api/user/{user_id}", 200),
+        ("other", 404),
+    ]
+    assert [bool(line.get("audit")) for line in told] == [False, False, True, False]
+    assert "ann" not in str(told)
 
 
 def test_shelves_carry_a_recommendation_id_each(client: Client) -> None:

@@ -44,4 +44,4 @@ def demo(
     screen.print(f"report: {ready.page}", soft_wrap=True)
     screen.print(f"ready after {time.perf_counter() - began:.1f} s of work")
     if serving:
-        serve(store=ready.store, artifact=ready.artifact, host=host, port=port)
+        serve(store=ready.store, artifact=ready.artifact, host=host, port=port, requests=False)

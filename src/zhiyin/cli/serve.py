@@ -1,5 +1,6 @@
 """`zhiyin serve`: the API and the page over a store and a trained system."""
 
+import logging
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,9 @@ from typing import Annotated
 import typer
 
 from zhiyin.cli.options import Store, Tenant
+
+DRAIN_S = 30
+"""How long a server that is told to stop goes on with what it was asked."""
 
 
 def serve(
@@ -26,6 +30,7 @@ def serve(
     tenant: Tenant = "default",
     certificate: Annotated[Path | None, typer.Option(help="TLS certificate, with its chain, in PEM.")] = None,
     private_key: Annotated[Path | None, typer.Option(help="Its private key in PEM.")] = None,
+    requests: Annotated[bool, typer.Option(help="A line of the log for every request.")] = True,
     config: Annotated[Path | None, typer.Option(help="TOML with [language_model] and [serving] tables.")] = None,
 ) -> None:
     """Serve recommendations, the API and the page until interrupted."""
@@ -35,8 +40,10 @@ def serve(
 
     from zhiyin.app.serve import needs_keys, open_server  # noqa: PLC0415
     from zhiyin.app.settings import read_settings  # noqa: PLC0415
+    from zhiyin.cli.logs import log_as_json  # noqa: PLC0415
     from zhiyin.web.application import create_app  # noqa: PLC0415
 
+    log_as_json(logging.INFO if requests else logging.WARNING)
     settings = read_settings(config)
     if new_items is not None:
         settings = replace(settings, serving=settings.serving.model_copy(update={"new_items": new_items}))
@@ -53,8 +60,10 @@ def serve(
             create_app(server.service, keyed=keyed),
             host=host,
             port=port,
-            log_level="warning",
+            log_config=None,
             access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_S,
             ssl_certfile=certificate,
             ssl_keyfile=private_key,
         )

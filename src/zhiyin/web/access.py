@@ -62,6 +62,7 @@ class Gate:
         if not all(map(caller.may, scopes)):
             raise RefusalError(403, f"this needs a key with the scope {' and '.join(scopes)}")
         request.state.caller = caller
+        request.state.audit = "admin" in scopes or (request.method, path) == KEYS
         if caller.user_id is not None:
             if path not in OF_ONE_USER or (request.method, path) == ("POST", "/api/v1/items"):
                 raise RefusalError(403, "this key is of one user, and opens nothing else")

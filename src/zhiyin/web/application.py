@@ -10,7 +10,8 @@ from zhiyin.web.access import Gate
 from zhiyin.web.errors import add_errors
 from zhiyin.web.gorse import add_gorse
 from zhiyin.web.guard import Guard
-from zhiyin.web.metrics import Metrics, add_measure
+from zhiyin.web.journal import Journal
+from zhiyin.web.metrics import Metrics
 from zhiyin.web.page import add_page
 from zhiyin.web.routes import (
     add_events,
@@ -52,8 +53,8 @@ def create_app(service: Service, *, keyed: bool = False) -> FastAPI:
     )
     metrics = Metrics()
     add_errors(app)
-    add_measure(app, metrics)
     app.add_middleware(Guard)
+    app.add_middleware(Journal, metrics=metrics)
     closed = APIRouter(dependencies=[Depends(Gate(service.access))], responses=REFUSALS) if keyed else APIRouter()
     if keyed:
         add_keys(closed, service.access)

@@ -1,9 +1,5 @@
 """Counters and times for Prometheus."""
 
-import time
-from collections.abc import Awaitable, Callable
-
-from fastapi import FastAPI, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from zhiyin.app.service import Service
@@ -36,25 +32,14 @@ class Metrics:
         )
         self.events = Counter("zhiyin_events_recorded", "Events added to the log.", registry=self.registry)
 
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Counts a request. route: its pattern, not the path: ids in labels would make a time series a user."""
+        self.requests.labels(route, str(status)).inc()
+        self.seconds.labels(route).observe(seconds)
+
     def served(self, service: Service, listed: Recommendations) -> None:
         """Counts a list and its places."""
         new = service.new_places(listed)
         self.lists.labels(listed.rung).inc()
         self.places.labels("new").inc(new)
         self.places.labels("known").inc(len(listed.items) - new)
-
-
-def add_measure(app: FastAPI, metrics: Metrics) -> None:
-    @app.middleware("http")
-    async def measure(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
-        started = time.perf_counter()
-        status = 500
-        try:
-            response = await proceed(request)
-            status = response.status_code
-            return response
-        finally:
-            # The route's pattern, not the path: ids in labels would make a time series a user.
-            route = getattr(request.scope.get("route"), "path", "other")
-            metrics.requests.labels(route, str(status)).inc()
-            metrics.seconds.labels(route).observe(time.perf_counter() - started)
