@@ -21,6 +21,7 @@ from zhiyin.core.stores import (
     Cursor,
     ErasureReport,
     EventStore,
+    Held,
     Impressions,
     ImpressionStore,
     Key,
@@ -224,7 +225,7 @@ class MemoryStores:
         self.keys: KeyStore = MemoryKeys()
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *held: Held) -> Iterator[None]:
         yield
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from servers import PROGRAM, small_shop
 
 from zhiyin.app.service import RecommendRequest, Service
 from zhiyin.app.serving.committer import AHEAD, Committer
-from zhiyin.core.errors import StoreError
+from zhiyin.core.errors import NotFoundError, StoreError
 from zhiyin.core.events import Events
 from zhiyin.storage.opening import DatabaseStores, open_stores
 
@@ -74,6 +74,68 @@ def test_a_batch_that_cannot_be_written_harms_no_other(stores: DatabaseStores) -
             with pytest.raises(StoreError):
                 report.result()
     assert sorted(logged(stores)) == sorted(map(str, range(10)))
+
+
+def test_a_store_that_does_not_answer_is_asked_once_for_all_that_wait(
+    stores: DatabaseStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, held = [], threading.Event()
+
+    @contextmanager
+    def silent(self: DatabaseStores) -> Iterator[None]:
+        asked.append(1)
+        held.wait()
+        raise StoreError("locked")
+        yield
+
+    monkeypatch.setattr(DatabaseStores, "transaction", silent)
+    with closing(Committer(stores)) as committer, ThreadPoolExecutor(20) as pool:
+        waiting = [pool.submit(committer.append, like(str(n))) for n in range(20)]
+        while len(committer._writes) < 19:
+            pass
+        held.set()
+        for each in waiting:
+            with pytest.raises(StoreError, match="locked"):
+                each.result()
+    assert len(asked) == 2
+
+
+def test_what_was_written_though_it_seemed_not_to_be_is_there_once(
+    stores: DatabaseStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, tried, held = DatabaseStores.transaction, [], threading.Event()
+
+    @contextmanager
+    def doubtful(self: DatabaseStores) -> Iterator[None]:
+        tried.append(1)
+        held.wait()
+        with write(self):
+            yield
+        if len(tried) == 2:
+            raise RuntimeError("the answer was lost")
+
+    monkeypatch.setattr(DatabaseStores, "transaction", doubtful)
+    nameless = Events.build(user_id=["u", "u"], item_id=["i", "j"])
+    with closing(Committer(stores)) as committer, ThreadPoolExecutor(3) as pool:
+        reports = [pool.submit(committer.append, nameless) for _ in range(3)]
+        while len(committer._writes) < 2:
+            pass
+        held.set()
+        for report in reports:
+            report.result()
+    assert (len(tried), len(logged(stores))) == (4, 6)
+
+
+def test_what_somebody_was_shown_is_erased_before_it_is_logged(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'films.db'}"
+    stores = open_stores(url)
+    service = Service(films_system(), stores, clock=lambda: NOW, committer=Committer(stores))
+    service.record(Events.build(user_id=["kim"], item_id=["alien"], event="like"))
+    served = service.recommend(RecommendRequest("kim", 3))
+    assert service.records.remove_person("kim") == 1 + 3
+    service.close()
+    with closing(open_stores(url)) as again, pytest.raises(NotFoundError):
+        again.impressions.read(served.recommendation_id)
 
 
 def test_a_service_that_commits_for_many_logs_what_it_showed_before_it_closes(tmp_path: Path) -> None:

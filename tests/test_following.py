@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from zhiyin.app.serving.state import ServingSlot
 from zhiyin.app.standby import STANDBY
 from zhiyin.app.train import TrainRequest, train
 from zhiyin.artifacts.folder import KEPT_VERSIONS, current, versions
-from zhiyin.core.errors import ArtifactError
+from zhiyin.core.errors import ArtifactError, StoreError
 from zhiyin.web.application import create_app
 
 Shop = tuple[str, Path]
@@ -83,10 +84,36 @@ def test_a_version_that_is_damaged_never_serves(server: Server, shop: Shop, harm
     for _ in range(2):
         follower.look()
         assert server.service.recommend(RecommendRequest("u1")).manifest_id == before
-        assert follower.problem is not None
+        assert server.service.refused() is not None
     published = publish(shop)
     follower.look()
-    assert (server.service.manifest_id, follower.problem) == (published, None)
+    assert (server.service.manifest_id, server.service.refused()) == (published, None)
+
+
+def test_a_version_that_came_while_the_store_failed_is_tried_again(
+    server: Server, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.follower.close()
+    before, published = server.service.manifest_id, publish(shop)
+    with monkeypatch.context() as failing:
+        failing.setattr(ServingSlot, "replace", Mock(side_effect=StoreError("locked")))
+        with pytest.raises(StoreError):
+            server.follower.look()
+    assert server.service.manifest_id == before
+    server.follower.look()
+    assert server.service.manifest_id == published
+
+
+def test_going_back_to_what_serves_ends_a_refusal(server: Server, shop: Shop) -> None:
+    server.follower.close()
+    serving = current(shop[1])
+    publish(shop)
+    truncated(current(shop[1]))
+    server.follower.look()
+    assert server.service.refused() is not None
+    (shop[1] / "CURRENT").write_text(serving.name)
+    server.follower.look()
+    assert server.service.refused() is None
 
 
 @pytest.mark.parametrize("harm", HARMS)

@@ -187,6 +187,30 @@ def test_what_cannot_be_used_is_refused_and_nothing_of_it_kept(address: str, cli
     assert (client.get_feedbacks(5), told(client.get_user, "u")) == (([], ""), 404)
 
 
+def test_values_that_are_odd_harm_no_listing(address: str, client: Gorse) -> None:
+    assert told(client.insert_item, {"ItemId": "y", "Timestamp": "9999-12-31T23:59:59-12:00"}) == 422
+    deep = {"item_id": "deep", "title": "Deep", "attributes": {"a": "[" * 20_000, "b": "NaN", "c": "null"}}
+    assert httpx.post(f"{address}/api/v1/items", json=deep).status_code == 200
+    assert client.get_item("deep")["Labels"] == {"a": "[" * 20_000, "b": "NaN", "c": None}
+    client.update_item("deep", comment="x" * 2_500)
+    assert len(client.get_items(100)[0]) == len(FILMS) + 1
+    assert client.insert_user({"UserId": "u", "Labels": {"a": "[" * 20_000}, "Comment": None})["RowAffected"] == 1
+    assert httpx.patch(f"{address}/api/user/u", json={"Comment": "y" * 2_500}).status_code == 200
+    assert [httpx.get(f"{address}/api/{path}?cursor=%00").status_code for path in ("items", "users")] == [422, 422]
+
+
+def test_what_other_clients_leave_out_is_done_without(address: str, client: Gorse) -> None:
+    visits = [{"ItemId": "totoro", "FeedbackType": "star", "UserId": "", "Timestamp": ""}, {"ItemId": "nothing"}]
+    assert len(client.session_recommend(visits, 2)) == 2
+    assert client.get_neighbors("nothing") == []
+    client.insert_item({"ItemId": "z", "IsHidden": None, "Comment": None, "Categories": None, "Labels": None})
+    assert client.get_item("z")["IsHidden"] is False
+    client.insert_feedbacks([star("moon") | {"Value": None}])
+    twice = [star("moon", time="2023-11-03") | {"Value": 1}, star("moon", time="2023-11-02") | {"Value": 2}]
+    assert httpx.put(f"{address}/api/feedback", json=twice).status_code == 200
+    assert [each["Value"] for each in client.list_feedbacks("star", "bob")] == [2.0]
+
+
 TEXTS = st.text(st.characters(codec="utf-8"))
 VALUES = st.recursive(
     st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,

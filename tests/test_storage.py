@@ -3,11 +3,13 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pytest
 from databases import Server
 
@@ -16,7 +18,7 @@ from zhiyin.core.errors import InputError, NotFoundError, StoreError
 from zhiyin.core.events import MISSING_TIME, Events, text
 from zhiyin.core.stores import Cursor, Impressions, Key, Stores, Taste, Which
 from zhiyin.storage.opening import DatabaseStores, open_stores
-from zhiyin.storage.schema import MIGRATIONS
+from zhiyin.storage.schema import MIGRATIONS, metadata
 
 STORES = Path(__file__).with_name("stores")
 """What earlier versions have written."""
@@ -505,8 +507,59 @@ def test_a_database_that_is_started_again_is_found_again(postgres: Server) -> No
         assert stores.events.last_sequence() > 0
 
 
+def test_a_database_of_something_else_is_left_alone(postgres: Server) -> None:
+    url = postgres.new()
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE users (id int)")
+    with pytest.raises(StoreError, match="tables users that are not of zhiyin"):
+        open_stores(url)
+    with psycopg.connect(url) as connection:
+        assert connection.execute(
+            "SELECT count(*) FROM information_schema.columns WHERE table_name = 'users'"
+        ).fetchone() == (1,)
+
+
+def test_tables_of_others_stay_and_a_schema_is_kept_to(postgres: Server) -> None:
+    url = postgres.new()
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE SCHEMA apart")
+        connection.execute("CREATE TABLE zhiyin_arriving (id int)")
+        connection.execute("CREATE TABLE users (id int)")
+    with _opening(f"{url}&options=-csearch_path%3Dapart") as opened:
+        assert opened().events.append(_events(*map(str, range(600)))).added == 600
+    with psycopg.connect(url) as connection:
+        found = connection.execute(
+            "SELECT schemaname, count(*) FROM pg_tables WHERE schemaname !~ 'pg_|info' GROUP BY 1"
+        )
+        assert dict(found.fetchall()) == {"apart": len(metadata.tables), "public": 2}
+
+
+def test_many_pages_of_people_are_read_at_once(opened: Open) -> None:
+    stores = opened()
+    stores.users.upsert(Users.build(user_id=["a"]))
+    with ThreadPoolExecutor(40) as pool:
+        pages = list(pool.map(lambda _: len(stores.users.page("", 5)), range(80)))
+    assert pages == [1] * 80
+
+
+def test_what_is_read_under_a_lock_stays_until_it_is_written(opened: Open) -> None:
+    stores = [opened() for _ in range(4)]
+    stores[0].catalog.upsert(Catalog.build(item_id=["a"]))
+
+    def add(number: int) -> None:
+        mine = stores[number % 4]
+        with mine.transaction("items"):
+            (categories,) = mine.catalog.find(["a"]).categories
+            mine.catalog.upsert(Catalog.build(item_id=["a"], categories=[(*categories, str(number))]))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(20)))
+    assert set(stores[0].catalog.find(["a"]).categories[0]) == set(map(str, range(20)))
+
+
 def test_a_password_is_told_to_nobody(postgres: Server) -> None:
     for url in (
+        f"postgresql:///none?host={postgres.folder}&password=hunter2&user=someone",
         f"postgresql://someone:hunter2@/none?host={postgres.folder}",
         "postgres://someone:hunter2@127.0.0.1:1/none",
         "postgresql://someone:hunter2@host:port/none",

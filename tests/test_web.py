@@ -17,7 +17,7 @@ from doubles import NOW, MemoryStores, films_stores, films_system
 from fastapi import FastAPI, Response
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 import zhiyin.web
 from zhiyin.app.service import Service
@@ -175,7 +175,7 @@ def test_the_cap_holds_for_bodies_of_undeclared_length(client: Client) -> None:
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zhiyin.web.guard.BODY_SECONDS", 0.01)
+    monkeypatch.setattr("zhiyin.web.guard.CLIENT_SECONDS", 0.01)
 
     async def never() -> AsyncIterator[bytes]:
         yield b"["
@@ -183,6 +183,36 @@ def test_a_body_that_does_not_come_is_not_waited_for(client: Client, monkeypatch
 
     response = client.post("/api/v1/events", content=never(), headers={"content-type": "application/json"})
     assert (response.status_code, bool(response.json()["error"])) == (408, True)
+
+
+def test_a_client_that_does_not_read_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zhiyin.web.guard.CLIENT_SECONDS", 0.05)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response("answered")(scope, receive, send)
+
+    async def dawdle() -> int:
+        guard = Guard(app, at_once=1)
+        stuck = asyncio.Event()
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def unread(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                stuck.set()
+                await asyncio.Event().wait()
+
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+        dawdling = asyncio.create_task(guard(scope, receive, unread))
+        await stuck.wait()
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://shop") as client:
+            status = (await client.get("/")).status_code
+        with pytest.raises(TimeoutError):
+            await dawdling
+        return status
+
+    assert asyncio.run(dawdle()) == 200
 
 
 def test_more_than_can_be_answered_at_once_is_told_to_come_again() -> None:

@@ -57,11 +57,18 @@ class Access:
         self._lock = threading.Lock()
 
     def create(
-        self, scopes: Sequence[str], note: str = "", lasting_ms: int | None = None, user_id: str | None = None
+        self,
+        scopes: Sequence[str],
+        note: str = "",
+        lasting_ms: int | None = None,
+        *,
+        user_id: str | None = None,
+        parent: str | None = None,
     ) -> tuple[str, Key]:
         """A new key: what is sent with requests, told this once, and what is kept of it.
 
-        lasting_ms: None for as long as it is not revoked. user_id: the one user whose things it opens. Raises
+        lasting_ms: None for as long as it is not revoked. user_id: the one user whose things it opens.
+        parent: the key that asks for it, without which it opens nothing. Raises
         `InputError` for no scope, or one that there is not, and for an id that cannot be one.
         """
         known: tuple[Scope, ...] = get_args(Scope)
@@ -72,7 +79,7 @@ class Access:
         opened = tuple(scope for scope in known if scope in scopes)
         now, secret = self._clock(), secrets.token_urlsafe(32)
         expires = None if lasting_ms is None else now + lasting_ms
-        key = Key(secrets.token_hex(6), opened, user_id, note, now, expires)
+        key = Key(secrets.token_hex(6), opened, user_id, note, now, expires, parent=parent)
         if user_id is not None:
             checked_id(user_id)
             self._keys.clear(now - _DAY_MS)
@@ -88,9 +95,8 @@ class Access:
         return self._keys.revoke(key_id)
 
     def in_use(self) -> bool:
-        """Whether there is a key that opens anything."""
-        now = self._clock()
-        return any(not key.revoked and (key.expires is None or key.expires > now) for key in self._keys.every())
+        """Whether there ever was a key: a shop that was closed does not open by itself when the last one ends."""
+        return bool(self._keys.every())
 
     def remembered(self, written: str) -> Caller | None:
         """Who sent this, if they were found good a moment ago: without asking the store."""
@@ -109,7 +115,7 @@ class Access:
         key, digest = found
         if not hmac.compare_digest(digest, _digest(parts[2])):
             return None
-        if key.revoked or (key.expires is not None and key.expires <= self._clock()):
+        if not self._good(key):
             return None
         caller = Caller(key.key_id, frozenset(key.scopes), key.user_id)
         with self._lock:
@@ -117,6 +123,12 @@ class Access:
             while len(self._trusted) > REMEMBERED:
                 self._trusted.popitem(last=False)
         return caller
+
+    def _good(self, key: Key) -> bool:
+        if key.revoked or (key.expires is not None and key.expires <= self._clock()):
+            return False
+        found = None if key.parent is None else self._keys.find(key.parent)
+        return key.parent is None or (found is not None and self._good(found[0]))
 
 
 def _digest(secret: str) -> str:

@@ -97,7 +97,7 @@ class Service:
         self._stores = stores
         self.clock = clock
         self.access = Access(stores.keys, clock)
-        self.records = Records(stores, clock)
+        self.records = Records(stores, clock, committer)
         self._finder = Finder()
         self._new_items = new_items
         self._committer = committer
@@ -269,9 +269,13 @@ class Service:
         """Forgets the description; another may be generated when it is next asked for."""
         self._stores.tastes.clear(checked_id(user_id))
 
+    def refused(self) -> str | None:
+        """Why the version that was published last does not serve; None where it does."""
+        return self.slot.refused
+
     def problem(self) -> str | None:
         """Why it should not be asked now; None where the store answers and a trained system can score."""
-        self._stores.events.last_sequence()
+        self._stores.catalog.revision()
         if self.manifest_id == STANDBY:
             return "no trained system can be loaded; what is popular is served in its place"
         return None if len(self.slot.state.popular_order) else "the system that serves holds no items"

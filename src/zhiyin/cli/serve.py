@@ -10,6 +10,8 @@ import typer
 
 from zhiyin.cli.options import Store, Tenant
 
+CONNECTIONS = 1_000
+"""Clients at a time, most of whom say nothing."""
 DRAIN_S = 30
 """How long a server that is told to stop goes on with what it was asked."""
 
@@ -63,6 +65,7 @@ def serve(
             log_config=None,
             access_log=False,
             server_header=False,
+            limit_concurrency=CONNECTIONS,
             timeout_graceful_shutdown=DRAIN_S,
             ssl_certfile=certificate,
             ssl_keyfile=private_key,

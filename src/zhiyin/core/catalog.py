@@ -138,7 +138,7 @@ def _several(value: str) -> str:
     """A list in JSON as one that is parted by bars."""
     try:
         listed = json.loads(value) if value.startswith("[") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
     return "|".join(map(str, listed)) if isinstance(listed, list) else value
 

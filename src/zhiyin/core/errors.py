@@ -27,3 +27,7 @@ class ArtifactError(ZhiyinError):
 
 class NotFoundError(ZhiyinError):
     """The named thing does not exist."""
+
+
+class BrokenRowError(StoreError):
+    """A row breaks a rule of the store; others that came with it may not."""

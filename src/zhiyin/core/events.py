@@ -1,8 +1,9 @@
 """What people did: a batch of events, held by column."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
+from uuid import uuid4
 
 import numpy as np
 
@@ -49,6 +50,11 @@ class Events:
 
     def __len__(self) -> int:
         return len(self.user_id)
+
+    def identified(self) -> Self:
+        """With an id for each event that has none."""
+        ids = text(given or uuid4().hex for given in self.event_id)
+        return replace(self, event_id=ids)
 
     @classmethod
     def build(

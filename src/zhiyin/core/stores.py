@@ -113,7 +113,7 @@ class CatalogStore(Protocol):
         ...
 
     def page(self, after: str, limit: int) -> Catalog:
-        """The first `limit` items whose ids come after this one, in the order of ids."""
+        """The first `limit` items whose ids come after this one, in the order of ids, without images and sounds."""
         ...
 
     def remove(self, item_ids: Sequence[str]) -> int:
@@ -178,6 +178,7 @@ Scope: TypeAlias = Literal["read", "ingest", "admin"]
 class Key:
     """Who may ask. key_id: may be told to anybody. scopes: what for. user_id: the one user whose things it opens; None
     for everybody's. note: what it is for, to those who list keys. created, expires: epoch ms; None for never.
+    parent: the key that asked for it, without which it opens nothing.
     """
 
     key_id: str
@@ -187,6 +188,7 @@ class Key:
     created: int
     expires: int | None
     revoked: bool = False
+    parent: str | None = None
 
 
 class KeyStore(Protocol):
@@ -211,6 +213,9 @@ class KeyStore(Protocol):
         ...
 
 
+Held: TypeAlias = Literal["log", "items", "users"]
+
+
 class Stores(Protocol):
     """Everything one tenant keeps at one URL."""
 
@@ -221,8 +226,11 @@ class Stores(Protocol):
     tastes: TasteStore
     keys: KeyStore
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """All that this thread writes to these stores inside is kept, or on an error none of it is."""
+    def transaction(self, *held: Held) -> AbstractContextManager[None]:
+        """All that this thread writes to these stores inside is kept, or on an error none of it is.
+
+        held: what nobody else changes from the beginning, so that what is read inside stays so until it ends.
+        """
         ...
 
     def close(self) -> None: ...

@@ -32,7 +32,8 @@ CELLS = 100_000_000
 """Scores of all models together, too, that are held at a time."""
 
 IN_FRONT = 200
-"""Items of each kind that a model puts in front of a user: of others no sum of models makes a list."""
+"""Items of each kind that a model puts in front of a user, and all models together: of others a sum of models makes
+hardly a list."""
 
 LATE = 0.8
 """Share of the events that come before those which tell how much is new."""
@@ -159,8 +160,9 @@ def _asked_of_some(models: Sequence[Model], holdout: Holdout, known: BoolVector,
         answers[row, holdout.targets[user]] = True
         hidden[row, holdout.seen[user]] = True
     scores = [model.score(queries) for model in models]
+    said = np.stack([[standings(found, known, form).astype(np.float32) for form in FORMS] for found in scores])
     for kind in (np.flatnonzero(known), np.flatnonzero(~known)):
-        for found in scores:
+        for found in (*scores, said[:, 0].sum(axis=0)):
             of_kind = np.where(hidden[:, kind], -np.inf, found[:, kind])
             front = min(IN_FRONT, len(kind))
             if front:
@@ -171,12 +173,7 @@ def _asked_of_some(models: Sequence[Model], holdout: Holdout, known: BoolVector,
     width = int(kept.sum(axis=1).max())
     items = np.argsort(~kept, axis=1, kind="stable")[:, :width]
     beyond = ~np.take_along_axis(kept, items, axis=1)
-    standing = np.stack(
-        [
-            [np.take_along_axis(standings(found, known, form), items, axis=1).astype(np.float32) for form in FORMS]
-            for found in scores
-        ]
-    )
+    standing = np.take_along_axis(said, items[None, None], axis=3)
     answered, unlisted = (np.take_along_axis(table, items, axis=1) for table in (answers, hidden))
     return Asked(standing, ~known[items], answered & ~beyond, unlisted | beyond)
 

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Engine, Executable, Table
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from zhiyin.core.errors import StoreError
+from zhiyin.core.errors import BrokenRowError, StoreError
 from zhiyin.storage.schema import migrate
 
 Rows: TypeAlias = Sequence[tuple[Any, ...]]
@@ -23,8 +23,9 @@ collect all of them and sort them for every batch."""
 class Database(ABC):
     """Transactions over `engine`; may be used from several threads.
 
-    A transaction that a thread has opened is joined by whatever that thread does inside it. name: what errors call it,
-    without any secret. advice: what to look at when it fails. insert: makes a statement that knows of conflicts.
+    A transaction that a thread has opened is joined by whatever that thread does inside it, and a state that it reads
+    by whatever it reads inside. name: what errors call it, without any secret. advice: what to look at when it fails.
+    insert: makes a statement that knows of conflicts.
     """
 
     advice: str
@@ -58,11 +59,15 @@ class Database(ABC):
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent state, with this thread's own unfinished writes. Raises `StoreError`."""
-        if (joined := self._open()) is not None:
+        if (joined := self._open() or self._reader()) is not None:
             yield joined
             return
         with self._errors(), self._reading() as connection:
-            yield connection
+            self._local.reader = connection
+            try:
+                yield connection
+            finally:
+                self._local.reader = None
 
     def batches(self, statement: Executable, tenant: str, after: int = 0) -> Iterator[Sequence[Any]]:
         """At most `BATCH` rows at a time, each read in a transaction of its own.
@@ -111,10 +116,15 @@ class Database(ABC):
         connection: Connection | None = getattr(self._local, "connection", None)
         return connection
 
+    def _reader(self) -> Connection | None:
+        connection: Connection | None = getattr(self._local, "reader", None)
+        return connection
+
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
         except SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or error
-            raise StoreError(f"{self.name}: {self._cause(cause)}; {self.advice}") from error
+            kind = BrokenRowError if isinstance(error, (IntegrityError, DataError)) else StoreError
+            raise kind(f"{self.name}: {self._cause(cause)}; {self.advice}") from error

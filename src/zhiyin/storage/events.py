@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy import text as sql
 
 from zhiyin.core.errors import InputError
@@ -54,7 +53,7 @@ class StoredEvents:
         rows = list(
             zip(
                 [self._tenant] * len(events),
-                [identifier or uuid4().hex for identifier in events.event_id],
+                events.identified().event_id,
                 events.user_id,
                 events.item_id,
                 events.event,
@@ -85,7 +84,10 @@ class StoredEvents:
     def find(self, which: Which, limit: int, since: Cursor | None = None) -> Events:
         """The first `limit` of those events behind a place, in the order of the log."""
         table = schema.events
-        statement = select(table).where(*self._of(which), table.c.seq > (since or 0)).order_by(table.c.seq).limit(limit)
+        asked = self._of(which)
+        if which.user_id is None:
+            asked[0] = sql(IN_PLACE).bindparams(tenant=self._tenant)
+        statement = select(table).where(*asked, table.c.seq > (since or 0)).order_by(table.c.seq).limit(limit)
         with self._database.read() as connection:
             rows = connection.execute(statement.with_only_columns(*(table.c[name] for name in ("seq", *_TOLD)))).all()
         return _events(rows)
@@ -98,9 +100,7 @@ class StoredEvents:
         if which.user_id is None and which.item_id is None:
             raise InputError("events are removed of a user or of an item: name one")
         with self._database.write() as connection:
-            removed = connection.execute(delete(schema.events).where(*self._of(which))).rowcount
-        self._database.forget()
-        return removed
+            return connection.execute(delete(schema.events).where(*self._of(which))).rowcount
 
     def last_sequence(self) -> int:
         statement = sql(f"SELECT seq FROM events WHERE {IN_PLACE} ORDER BY seq DESC LIMIT 1")  # noqa: S608
@@ -125,7 +125,8 @@ class StoredEvents:
         self._database.forget()
         return ErasureReport(removed)
 
-    def _of(self, which: Which) -> list[ColumnElement[bool]]:
+    def _of(self, which: Which) -> list[Any]:
+        """Conditions, the first one of the tenant."""
         columns = schema.events.c
         asked = {"tenant": self._tenant, "user_id": which.user_id, "item_id": which.item_id, "event": which.event}
         return [columns[name] == value for name, value in asked.items() if value is not None]

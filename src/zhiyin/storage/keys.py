@@ -42,4 +42,4 @@ class StoredKeys:
 
 
 def _key(row: Row[tuple[object, ...]]) -> Key:
-    return Key(row.key_id, tuple(row.scopes), row.user_id, row.note, row.created, row.expires, row.revoked)
+    return Key(row.key_id, tuple(row.scopes), row.user_id, row.note, row.created, row.expires, row.revoked, row.parent)

@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from zhiyin.core.errors import StoreError
-from zhiyin.core.stores import CatalogStore, EventStore, ImpressionStore, KeyStore, TasteStore, UserStore
+from zhiyin.core.stores import CatalogStore, EventStore, Held, ImpressionStore, KeyStore, TasteStore, UserStore
 from zhiyin.storage.database import Database
 from zhiyin.storage.events import StoredEvents
 from zhiyin.storage.keys import StoredKeys
@@ -35,11 +35,17 @@ class DatabaseStores:
     tastes: TasteStore
     keys: KeyStore
     database: Database
+    tenant: str
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All that this thread writes to these stores inside is kept, or on an error none of it is."""
-        with self.database.write():
+    def transaction(self, *held: Held) -> Iterator[None]:
+        """All that this thread writes to these stores inside is kept, or on an error none of it is.
+
+        held: what nobody else changes from the beginning, so that what is read inside stays so until it ends.
+        """
+        with self.database.write() as connection:
+            for what in sorted(held):
+                self.database.lock(connection, f"{what} of {self.tenant}")
             yield
 
     @contextmanager
@@ -70,6 +76,7 @@ def open_stores(url: str, tenant: str = "default") -> DatabaseStores:
         tastes=StoredTastes(database, tenant),
         keys=StoredKeys(database, tenant),
         database=database,
+        tenant=tenant,
     )
 
 

@@ -142,8 +142,10 @@ keys = Table(
     Column("created", Whole, nullable=False),
     Column("expires", Whole),
     Column("revoked", Boolean, nullable=False),
+    Column("parent", Name),
     PrimaryKeyConstraint("tenant", "key_id"),
     Index("keys_by_user", "tenant", "user_id"),
+    Index("keys_by_end", "tenant", "expires"),
 )
 
 
@@ -197,7 +199,14 @@ MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
 
 
 def migrate(connection: Connection) -> None:
-    """Applies what is missing. Raises `StoreError` for a database that a newer version has written."""
+    """Applies what is missing. Raises `StoreError` for a database that a newer version has written, or that holds
+    tables of something else by the same names.
+    """
+    there = set(inspect(connection).get_table_names())
+    foreign = sorted(there & {table.name for table in metadata.sorted_tables})
+    if foreign and versions.name not in there:
+        named = ", ".join(foreign)
+        raise StoreError(f"the database has tables {named} that are not of zhiyin: give it a database of its own")
     metadata.create_all(connection, tables=[versions])
     current = connection.execute(select(func.coalesce(func.max(versions.c.version), 0))).scalar_one()
     if current > len(MIGRATIONS):

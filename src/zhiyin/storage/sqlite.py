@@ -12,6 +12,9 @@ from sqlalchemy.engine import URL
 from zhiyin.storage.database import Database, Rows
 
 BUSY_TIMEOUT_MS = 30_000
+FORGETTING_TIMEOUT_MS = 500
+POOLED, BESIDES = 8, 64
+"""Connections that are kept open, and how many more there may be at a time."""
 _BULK_CACHE_KIB = 196_608
 """Indexes are written at random places: what does not fit is written and read again for every batch."""
 _BULK_JOURNAL_PAGES = 65_536
@@ -26,7 +29,7 @@ class SqliteDatabase(Database):
 
     def __init__(self, path: str) -> None:
         self._one_writer = threading.RLock()
-        engine = create_engine(URL.create("sqlite", database=path))
+        engine = create_engine(URL.create("sqlite", database=path), pool_size=POOLED, max_overflow=BESIDES)
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin)
         super().__init__(path, engine)
@@ -54,7 +57,13 @@ class SqliteDatabase(Database):
         if self._open() is None:
             with self._one_writer, self._errors(), self.engine.connect() as connection:
                 autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
-                autocommit.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").close()
+                # Nobody is to wait for a reader that goes on for long: the next erasure or start gets to it.
+                for pragma in (
+                    f"busy_timeout={FORGETTING_TIMEOUT_MS}",
+                    "wal_checkpoint(TRUNCATE)",
+                    f"busy_timeout={BUSY_TIMEOUT_MS}",
+                ):
+                    autocommit.exec_driver_sql(f"PRAGMA {pragma}").close()
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Table, select, update
+from sqlalchemy import ColumnElement, Connection, Table, null, select, update
 from sqlalchemy import text as sql
 
 from zhiyin.core.arrays import TextVector
@@ -16,6 +16,7 @@ from zhiyin.storage import schema
 from zhiyin.storage.database import IN_PLACE, Database
 
 _CHUNK = 10_000
+MEDIA = ("image", "audio")
 
 _SHOWN = sql(
     "SELECT rowid, user_id, item_id, position, timestamp FROM impressions"  # noqa: S608
@@ -49,11 +50,9 @@ class _Keyed:
                 connection.execute(statement, rows[start : start + _CHUNK])
         return len(rows)
 
-    def _rows(
-        self, table: Table, *conditions: ColumnElement[bool], order: str = "rowid", limit: int | None = None
-    ) -> Sequence[Any]:
+    def _rows(self, table: Table, *conditions: ColumnElement[bool], order: str = "rowid") -> Sequence[Any]:
         column = table.c[order] if order in table.c else sql(order)
-        statement = select(table).where(table.c.tenant == self._tenant, *conditions).order_by(column).limit(limit)
+        statement = select(table).where(table.c.tenant == self._tenant, *conditions).order_by(column)
         with self._database.read() as connection:
             return connection.execute(statement).all()
 
@@ -97,8 +96,8 @@ class StoredCatalog(_Keyed):
                 "description": _text(catalog.description[row]),
                 "categories": list(catalog.categories[row]),
                 "price": None if np.isnan(catalog.price[row]) else float(catalog.price[row]),
-                "image": catalog.image[row],
-                "audio": catalog.audio[row],
+                "image": _text(catalog.image[row]),
+                "audio": _text(catalog.audio[row]),
                 "available_from": None
                 if catalog.available_from[row] == MISSING_TIME
                 else int(catalog.available_from[row]),
@@ -126,10 +125,13 @@ class StoredCatalog(_Keyed):
         return _catalog(self._rows(schema.items, columns.item_id.in_(item_ids), ~columns.removed))
 
     def page(self, after: str, limit: int) -> Catalog:
-        """The first `limit` items whose ids come after this one, in the order of ids."""
+        """The first `limit` items whose ids come after this one, in the order of ids, without images and sounds."""
         columns = schema.items.c
-        rows = self._rows(schema.items, columns.item_id > after, ~columns.removed, order="item_id", limit=limit)
-        return _catalog(rows)
+        told = [null().label(column.name) if column.name in MEDIA else column for column in columns]
+        mine = (columns.tenant == self._tenant) & (columns.item_id > after) & ~columns.removed
+        statement = select(*told).where(mine).order_by(columns.item_id).limit(limit)
+        with self._database.read() as connection:
+            return _catalog(connection.execute(statement).all())
 
     def changes(self, since: int | None) -> tuple[Catalog, int]:
         later = () if since is None else (schema.items.c.revision > since,)

@@ -1,6 +1,8 @@
 """Which key opens which question."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from hashlib import sha256
 from typing import Annotated
 
 from fastapi import Request, Security
@@ -8,6 +10,7 @@ from fastapi.security import APIKeyHeader
 from starlette.concurrency import run_in_threadpool
 
 from zhiyin.app.access import Access, Caller
+from zhiyin.core.events import Events, text
 from zhiyin.core.stores import Scope
 from zhiyin.web.errors import RefusalError
 
@@ -68,6 +71,25 @@ class Gate:
                 raise RefusalError(403, "this key is of one user, and opens nothing else")
             told = request.path_params.get("user_id")
             check_own(request, [] if told is None else [told])
+
+
+def check_may(request: Request, scope: Scope) -> None:
+    """Raises `RefusalError` with 403 where a key came that is not for this."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    if caller is not None and not caller.may(scope):
+        raise RefusalError(403, f"this needs a key with the scope {scope}")
+
+
+def own_ids(request: Request, events: Events) -> Events:
+    """The events, with ids that nobody else can have where the key is of one user, who could take theirs away else."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    if caller is None or caller.user_id is None:
+        return events
+
+    def own(given: str | None) -> str | None:
+        return given and sha256(f"{caller.user_id}\x1f{given}".encode()).hexdigest()
+
+    return replace(events, event_id=text(map(own, events.event_id)))
 
 
 def check_own(request: Request, user_ids: Iterable[str | None]) -> None:

@@ -1,5 +1,6 @@
 """How a request that cannot be answered is told."""
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from fastapi import FastAPI, Request, Response
@@ -10,6 +11,8 @@ from starlette.routing import Match
 
 from zhiyin.app.service import Problem, RowsRefusedError
 from zhiyin.core.errors import ConfigError, InputError, NotFoundError, StoreError
+
+LOG = logging.getLogger(__name__)
 
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
@@ -48,8 +51,12 @@ def add_errors(app: FastAPI) -> None:
         return error_answer(404, str(error))
 
     @app.exception_handler(StoreError)
+    def store_error(_: Request, error: StoreError) -> Response:
+        LOG.error("the store failed: %s", error)
+        return error_answer(503, "the store cannot do this now; the log of the server says why")
+
     @app.exception_handler(ConfigError)
-    def unable(_: Request, error: StoreError | ConfigError) -> Response:
+    def unable(_: Request, error: ConfigError) -> Response:
         return error_answer(503, str(error))
 
     @app.exception_handler(HTTPException)

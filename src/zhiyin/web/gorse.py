@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Annotated, Any, Literal, TypeAlias
 from uuid import uuid4
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Header, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from zhiyin.app.service import ItemView, RecommendRequest, Service
@@ -16,6 +16,7 @@ from zhiyin.core.errors import NotFoundError
 from zhiyin.core.events import MAX_ID_LENGTH, Events
 from zhiyin.core.results import Recommendations
 from zhiyin.core.stores import Cursor, Which
+from zhiyin.web.access import check_may
 from zhiyin.web.bodies import MAX_ROWS
 from zhiyin.web.gorse_shapes import (
     FeedbackIn,
@@ -31,6 +32,7 @@ from zhiyin.web.gorse_shapes import (
     UserPage,
     UserPatch,
     UserShape,
+    VisitIn,
     catalog_of,
     events_of,
     feedback_of,
@@ -64,7 +66,7 @@ Reader = Annotated[ExternalId | None, Query(alias="user-id")]
 CategoryPath = Annotated[str, Path(max_length=200)]
 Version = Annotated[str | None, Header(alias="X-API-Version")]
 EventCursor = Annotated[str, Query(pattern=r"^\d{0,18}$")]
-ItemCursor = Annotated[str, Query(max_length=MAX_ID_LENGTH)]
+ItemCursor = Annotated[str, Query(max_length=MAX_ID_LENGTH, pattern=r"^[^\x00]*$")]
 Words = Annotated[str, Query(max_length=200)]
 CategoryName = Annotated[str, Path(min_length=1, max_length=200)]
 Rows = Field(max_length=MAX_ROWS)
@@ -94,7 +96,11 @@ def add_gorse(api: APIRouter, service: Service, metrics: Metrics) -> None:
 
 
 def _add_lists(api: APIRouter, service: Service, metrics: Metrics) -> None:
-    def answer(user_id: str, asked: ListQuery, version: str | None, further: Sequence[str] = ()) -> Listed:
+    def answer(
+        http: Request, user_id: str, asked: ListQuery, version: str | None, further: Sequence[str] = ()
+    ) -> Listed:
+        if asked.write_back_type is not None:
+            check_may(http, "ingest")
         request = RecommendRequest(user_id, asked.n, (*asked.category, *further), skip=asked.offset)
         served = service.recommend(request)
         metrics.served(service, served)
@@ -107,20 +113,26 @@ def _add_lists(api: APIRouter, service: Service, metrics: Metrics) -> None:
         return [item.item_id for item in served.items]
 
     @api.get("/api/recommend/{user_id}", tags=TAGS)
-    def recommended(user_id: Id, asked: Annotated[ListQuery, Query()], version: Version = None) -> Listed:
+    def recommended(
+        http: Request, user_id: Id, asked: Annotated[ListQuery, Query()], version: Version = None
+    ) -> Listed:
         """A list for one user: ids, and with the header X-API-Version: 2 their scores, too."""
-        return answer(user_id, asked, version)
+        return answer(http, user_id, asked, version)
 
     @api.get("/api/recommend/{user_id}/{category:path}", tags=TAGS)
     def recommended_of(
-        user_id: Id, category: CategoryPath, asked: Annotated[ListQuery, Query()], version: Version = None
+        http: Request,
+        user_id: Id,
+        category: CategoryPath,
+        asked: Annotated[ListQuery, Query()],
+        version: Version = None,
     ) -> Listed:
         """A list for one user of items of one category."""
-        return answer(user_id, asked, version, [category] if category else [])
+        return answer(http, user_id, asked, version, [category] if category else [])
 
     @api.post("/api/session/recommend", tags=TAGS, responses=NO_TEXT)
     def of_session(
-        feedback: Annotated[list[FeedbackIn], Rows], category: Categories, n: Length = 10, offset: Offset = 0
+        feedback: Annotated[list[VisitIn], Rows], category: Categories, n: Length = 10, offset: Offset = 0
     ) -> list[Score]:
         """A list for a visitor who is known by this feedback alone, which is not kept."""
         items = tuple(dict.fromkeys(each.item_id for each in feedback))[-MAX_SESSION:]
@@ -154,7 +166,10 @@ def _add_lists(api: APIRouter, service: Service, metrics: Metrics) -> None:
     @api.get("/api/item/{item_id}/neighbors/", include_in_schema=False)
     def neighbors(item_id: Id, n: Length = 10, offset: Offset = 0) -> list[Score]:
         """Items near this one; none where the model has no notion of it, or has not met it."""
-        return _scores(service.similar(item_id, n + offset), offset)
+        try:
+            return _scores(service.similar(item_id, n + offset), offset)
+        except NotFoundError:
+            return []
 
 
 def _add_feedback(api: APIRouter, service: Service, metrics: Metrics) -> None:

@@ -18,7 +18,7 @@ from pydantic.alias_generators import to_pascal
 from zhiyin.core.arrays import TextVector
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.events import MISSING_TIME, Events
-from zhiyin.web.schemas import ExternalId
+from zhiyin.web.schemas import LATEST_TIMESTAMP, ExternalId
 
 RATING = "rating"
 """The one kind of event whose value may truly be 0, which the shape knows no way to leave out."""
@@ -37,7 +37,10 @@ def _time(given: object) -> datetime | None:
         return None
     if not isinstance(given, str) or not re.match(r"\d{4}-\d\d-\d\d", given):
         raise ValueError("must be a date, or a date and a time, as 2023-11-14T22:13:20Z")
-    return datetime.fromisoformat(re.sub(r"\s*([+-]\d{4}) [A-Z]+$", r"\1", given).upper())
+    time = datetime.fromisoformat(re.sub(r"\s*([+-]\d{4}) [A-Z]+$", r"\1", given).upper())
+    if (_milliseconds(time) or 0) > LATEST_TIMESTAMP:
+        raise ValueError("must not be later than the year 9999")
+    return time
 
 
 def _storable(given: object) -> object:
@@ -51,7 +54,7 @@ def _storable(given: object) -> object:
 _WRITTEN = {"anyOf": [{"type": "string", "format": "date-time"}, {"const": ""}, {"type": "null"}]}
 Time = Annotated[datetime | None, BeforeValidator(_time), WithJsonSchema(_WRITTEN)]
 Labels = Annotated[Any, BeforeValidator(_storable)]
-Comment = Annotated[str, Field(max_length=2_000)]
+Comment = Annotated[str, Field(max_length=100_000)]
 Categories = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=100)]
 
 
@@ -63,7 +66,17 @@ class FeedbackIn(Shape):
     feedback_type: ExternalId = Field(max_length=64)
     user_id: ExternalId
     item_id: ExternalId
-    value: float = Field(default=0.0, allow_inf_nan=False)
+    value: float | None = Field(default=None, allow_inf_nan=False)
+    timestamp: Time = None
+
+
+class VisitIn(Shape):
+    """Feedback of somebody who is nobody yet."""
+
+    feedback_type: str = Field(default="", max_length=64)
+    user_id: str | None = None
+    item_id: ExternalId
+    value: float | None = Field(default=None, allow_inf_nan=False)
     timestamp: Time = None
 
 
@@ -83,11 +96,11 @@ class FeedbackPage(Shape):
 
 class ItemShape(Shape):
     item_id: ExternalId
-    is_hidden: bool = False
+    is_hidden: bool | None = None
     categories: Categories | None = None
     timestamp: Time = None
     labels: Labels = None
-    comment: Comment = ""
+    comment: Comment | None = None
 
 
 class ItemPatch(Shape):
@@ -115,7 +128,7 @@ class ItemPage(Shape):
 class UserShape(Shape):
     user_id: ExternalId
     labels: Labels = None
-    comment: Comment = ""
+    comment: Comment | None = None
 
 
 class UserPatch(Shape):
@@ -149,10 +162,15 @@ def events_of(feedback: Sequence[FeedbackIn], now: int) -> Events:
         user_id=[each.user_id for each in feedback],
         item_id=[each.item_id for each in feedback],
         event=[each.feedback_type for each in feedback],
-        value=[each.value if each.value or each.feedback_type == RATING else np.nan for each in feedback],
+        value=[_said(each) for each in feedback],
         timestamp=[_milliseconds(each.timestamp) or now for each in feedback],
         event_id=[_identity(each) for each in feedback],
     )
+
+
+def _said(feedback: FeedbackIn) -> float:
+    said = feedback.value or (0.0 if feedback.value is not None and feedback.feedback_type == RATING else None)
+    return np.nan if said is None else said
 
 
 def feedback_of(events: Events) -> list[FeedbackOut]:
@@ -172,7 +190,7 @@ def catalog_of(items: Sequence[ItemShape]) -> Catalog:
     attributes = [_attributes(item.labels) for item in items]
     return Catalog.build(
         item_id=[item.item_id for item in items],
-        title=[item.comment.strip() or None for item in items],
+        title=[(item.comment or "").strip() or None for item in items],
         categories=[tuple(dict.fromkeys(item.categories or ())) for item in items],
         available_from=[_milliseconds(item.timestamp) or MISSING_TIME for item in items],
         available=[not item.is_hidden for item in items],
@@ -184,7 +202,7 @@ def patched_item(catalog: Catalog, patch: ItemPatch) -> Catalog:
     """The one item of `catalog` with what `patch` says; what that leaves out stays, also what the shape cannot tell."""
     changed = catalog_of(
         [
-            ItemShape(
+            ItemShape.model_construct(
                 item_id=catalog.item_id[0],
                 is_hidden=bool(patch.is_hidden),
                 categories=patch.categories,
@@ -220,8 +238,10 @@ def items_of(catalog: Catalog) -> list[ItemOut]:
 
 
 def people_of(users: Sequence[UserShape]) -> Users:
+    comments = [(user.comment or "").strip() for user in users]
     attributes = [
-        _attributes(user.labels) | ({COMMENT: user.comment.strip()} if user.comment.strip() else {}) for user in users
+        _attributes(user.labels) | ({COMMENT: comment} if comment else {})
+        for user, comment in zip(users, comments, strict=True)
     ]
     return Users.build(user_id=[user.user_id for user in users], attributes=_columns(attributes))
 
@@ -231,7 +251,7 @@ def patched_person(users: Users, patch: UserPatch) -> Users:
     (before,) = users_of(users)
     labels = before.labels if patch.labels is None else patch.labels
     comment = before.comment if patch.comment is None else patch.comment
-    return people_of([UserShape(user_id=before.user_id, labels=labels, comment=comment)])
+    return people_of([UserShape.model_construct(user_id=before.user_id, labels=labels, comment=comment)])
 
 
 def users_of(users: Users) -> list[UserOut]:
@@ -263,9 +283,14 @@ def _text(value: object) -> str:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
+        return json.loads(text, parse_constant=_refused)
+    except (ValueError, RecursionError):
         return text
+
+
+def _refused(name: str) -> None:
+    """NaN and the like are no JSON, though the library reads them."""
+    raise ValueError(name)
 
 
 def _row(columns: Mapping[str, TextVector], row: int) -> dict[str, str]:
@@ -297,5 +322,5 @@ def _milliseconds(time: datetime | None) -> int | None:
 def _written(milliseconds: int) -> str:
     if milliseconds == MISSING_TIME:
         return NO_TIME
-    time = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    time = datetime.fromtimestamp(min(milliseconds, LATEST_TIMESTAMP) / 1000, UTC)
     return time.isoformat(timespec="milliseconds" if milliseconds % 1000 else "seconds").replace("+00:00", "Z")

@@ -10,8 +10,8 @@ from zhiyin.web.errors import error_answer
 
 LOG = logging.getLogger(__name__)
 MAX_BODY_BYTES = 1 << 20
-BODY_SECONDS = 10.0
-"""Within which a body has come, so that a client which sends it drop by drop holds nothing up."""
+CLIENT_SECONDS = 10.0
+"""Within which a body has come, and a part of an answer is read: a client that dawdles holds nothing up."""
 MAX_AT_ONCE = 64
 """Requests that are answered at a time. Of more a machine answers no more in a second, and each of them later."""
 RETRY_SECONDS = 1
@@ -49,21 +49,25 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        started = False
+        started = counted = False
 
         async def guarded(message: Message) -> None:
-            nonlocal started
+            nonlocal started, counted
             if message["type"] == "http.response.start":
                 started = True
                 extra = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
                 message = {**message, "headers": [*message.get("headers", ()), *extra]}
-            await send(message)
+            elif counted and not message.get("more_body"):
+                # The answer is made: how long the client takes to read it holds nobody else up.
+                self._answering, counted = self._answering - 1, False
+            async with asyncio.timeout(CLIENT_SECONDS):
+                await send(message)
 
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout(CLIENT_SECONDS):
                 body = await self._body(receive)
         except TimeoutError:
-            await error_answer(408, f"the body did not come within {BODY_SECONDS:g} seconds")(scope, receive, guarded)
+            await error_answer(408, f"the body did not come within {CLIENT_SECONDS:g} seconds")(scope, receive, guarded)
             return
         if body is None:
             return
@@ -76,7 +80,7 @@ class Guard:
         async def replayed() -> Message:
             return pending.pop() if pending else await receive()
 
-        self._answering += 1
+        self._answering, counted = self._answering + 1, True
         try:
             await self._app(scope, replayed, guarded)
         except Exception:
@@ -86,7 +90,7 @@ class Guard:
             answer = error_answer(500, "something went wrong here; the log of the server says what")
             await answer(scope, replayed, guarded)
         finally:
-            self._answering -= 1
+            self._answering -= counted
 
     def _refusal(self, path: str, body: bytes) -> Response | None:
         if len(body) > self._limit:

@@ -30,6 +30,9 @@ class Metrics:
         self.encoded = Gauge(
             "zhiyin_new_contents_encoded", "Contents of new items given to encoders.", registry=self.registry
         )
+        self.refused = Gauge(
+            "zhiyin_version_refused", "1 where the version published last cannot serve.", registry=self.registry
+        )
         self.events = Counter("zhiyin_events_recorded", "Events added to the log.", registry=self.registry)
 
     def answered(self, route: str, status: int, seconds: float) -> None:

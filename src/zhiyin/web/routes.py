@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from zhiyin.app.access import Access
 from zhiyin.app.service import Language, RecommendRequest, Service, WordsRequest
 from zhiyin.core.events import MAX_ID_LENGTH
-from zhiyin.web.access import check_own
+from zhiyin.web.access import check_own, own_ids
 from zhiyin.web.answers import entry_out, found_out, item_out, list_out, shelf_out, taste_out
 from zhiyin.web.bodies import MAX_ROWS, read_events, read_items
 from zhiyin.web.errors import RefusalError
@@ -78,7 +78,8 @@ def add_people(api: APIRouter, service: Service, metrics: Metrics) -> None:
 
     @api.get("/api/v1/users")
     def users(
-        prefix: Annotated[str, Query(max_length=MAX_ID_LENGTH)] = "", limit: Annotated[int, Query(ge=1, le=200)] = 50
+        prefix: Annotated[str, Query(max_length=MAX_ID_LENGTH, pattern=r"^[^\x00]*$")] = "",
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> UsersOut:
         """Known users, the most active first."""
         known = service.users(prefix, limit)
@@ -147,6 +148,7 @@ def add_events(api: APIRouter, service: Service, metrics: Metrics) -> None:
         """Records one event or a list of them: all, or none when a row is wrong."""
         batch = read_events(request.headers.get("content-type", ""), await request.body(), service.clock())
         check_own(request, batch.user_id)
+        batch = own_ids(request, batch)
         report = await run_in_threadpool(service.record, batch)
         metrics.events.inc(report.added)
         return RecordedOut(added=report.added, known=report.known)
@@ -173,10 +175,16 @@ def _rows_of(kind: type[Strict]) -> dict[str, Any]:
 
 def add_keys(api: APIRouter, access: Access) -> None:
     @api.post("/api/v1/users/{user_id:path}/key")
-    async def key(user_id: ExternalId, minutes: Annotated[int, Query(ge=1, le=MAX_MINUTES)] = 60) -> KeyOut:
+    async def key(
+        request: Request, user_id: ExternalId, minutes: Annotated[int, Query(ge=1, le=MAX_MINUTES)] = 60
+    ) -> KeyOut:
         """A key for the browser of one user, which opens nothing of others, and not for long."""
         written, made = await run_in_threadpool(
-            access.create, ("read", "ingest"), lasting_ms=minutes * 60_000, user_id=user_id
+            access.create,
+            ("read", "ingest"),
+            lasting_ms=minutes * 60_000,
+            user_id=user_id,
+            parent=request.state.caller.key_id,
         )
         return KeyOut(key=written, user_id=user_id, expires=made.expires)
 
@@ -201,4 +209,5 @@ def add_metrics(api: APIRouter, service: Service, metrics: Metrics) -> None:
         for recommendable, items in zip(("yes", "no"), service.new_items(), strict=True):
             metrics.new_items.labels(recommendable).set(items)
         metrics.encoded.set(service.encoded())
+        metrics.refused.set(service.refused() is not None)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)

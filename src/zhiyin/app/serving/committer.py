@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from zhiyin.core.errors import StoreError
+from zhiyin.core.errors import BrokenRowError, StoreError
 from zhiyin.core.events import Events
 from zhiyin.core.stores import AppendReport, Impressions, Stores
 
@@ -59,13 +59,21 @@ class Committer:
 
     def append(self, events: Events) -> AppendReport:
         """As `EventStore.append`: durable when it returns."""
+        # Whoever tries again has the same ids, so that what was written though it seemed not to be is there once.
+        named = events.identified()
         waiting: Future[AppendReport] = Future()
-        self._put(_Write(lambda: self._stores.events.append(events), waiting))
+        self._put(_Write(lambda: self._stores.events.append(named), waiting))
         return waiting.result()
 
     def log(self, impressions: Impressions) -> None:
         """Logs what is shown, soon."""
         self._put(_Write(lambda: self._stores.impressions.log(impressions)))
+
+    def flush(self) -> None:
+        """Returns when all that came before is written."""
+        waiting: Future[None] = Future()
+        self._put(_Write(lambda: None, waiting))
+        waiting.result()
 
     def close(self) -> None:
         """Returns when all is written."""
@@ -98,13 +106,15 @@ class Committer:
             return taken
 
     def _write(self, writes: Sequence[_Write]) -> None:
-        """All in one transaction, or where that fails each in its own, so that what cannot be done harms no other."""
+        """All in one transaction, or where a row is broken each in its own, so that it harms no other."""
         try:
             with self._stores.transaction():
                 results = [write.do() for write in writes]
         except Exception as error:
-            if len(writes) == 1:
-                writes[0].failed(error)
+            # A store that does not answer one does not answer the next either; who asks again has waited less.
+            if len(writes) == 1 or (isinstance(error, StoreError) and not isinstance(error, BrokenRowError)):
+                for write in writes:
+                    write.failed(error)
                 return
             for write in writes:
                 self._write([write])

@@ -51,14 +51,13 @@ def latest_that_serves(artifact: Path) -> tuple[System | None, list[ArtifactErro
 class Follower:
     """Puts into the slot what becomes current in a folder, once it is known to serve; else what served before goes on.
 
-    To be closed. problem: why the version that is current does not serve; None where it does.
+    To be closed.
     """
 
     def __init__(self, slot: ServingSlot, artifact: Path) -> None:
         self._slot = slot
         self._artifact = artifact
-        self._looked_at: Path | None = None
-        self.problem: str | None = None
+        self._refused: Path | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="zhiyin-follower", daemon=True)
 
@@ -66,21 +65,27 @@ class Follower:
         self._thread.start()
 
     def look(self) -> None:
-        """Goes over to the version that is current now, where it was not looked at before."""
+        """Goes over to the version that is current now, where that serves.
+
+        Raises what reading the shop raises; the next look tries again.
+        """
         try:
             version = current(self._artifact)
         except ArtifactError:
             return
-        if version in {self._looked_at, self._artifact / self._slot.state.system.manifest.manifest_id}:
+        if version.name == self._slot.state.system.manifest.manifest_id:
+            self._slot.refused = None
             return
-        self._looked_at = version
+        if version == self._refused:
+            return
         try:
-            self._slot.replace(checked(load_version(version)))
+            system = checked(load_version(version))
         except ArtifactError as error:
-            self.problem = str(error)
+            self._refused, self._slot.refused = version, str(error)
             LOG.error("what was published cannot serve, what served before goes on: %s", error)
             return
-        self.problem = None
+        self._slot.replace(system)
+        self._slot.refused = None
         LOG.info("serving %s", version.name)
 
     def close(self) -> None:

@@ -108,6 +108,8 @@ def _eligible(
 
 
 def _best(scores: FloatVector, n: int, mask: BoolVector) -> tuple[IntVector, FloatVector]:
+    if not mask.any():
+        return np.empty(0, np.int64), np.empty(0)
     best = top_n(scores[None], n, mask)
     kept = best.rows[0] >= 0
     return best.rows[0][kept], best.scores[0][kept]

@@ -20,13 +20,15 @@ SEEN_EVENTS = 20_000
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """events: the latest of the log. query: the question that stands after them. seen: rows that count as seen.
+    """events: the latest of the log. rows: of their items, `UNKNOWN` where the system knows none. query: the question
+    that stands after them. seen: rows that count as seen.
 
     visiting: whether the log holds nothing that they like, so that all there may be is told in this request.
     """
 
     user_id: str
     events: Events
+    rows: IntVector
     query: Query
     seen: IntVector
     visiting: bool = False
@@ -56,4 +58,4 @@ def person_of(user_id: str, state: ServingState, stores: Stores, now: int, liked
         query = system.query(log, now, attributes, state.items)
     rows = state.items.rows(log.item_id)
     seen = np.unique(rows[seen_mask(log, system.settings) & (rows != UNKNOWN)])
-    return Person(user_id, log, query, seen, visiting=not (stored.history.weights > 0).any())
+    return Person(user_id, log, rows, query, seen, visiting=not (stored.history.weights > 0).any())

@@ -53,8 +53,7 @@ def reason_of(state: ServingState, person: Person, line: FloatVector, position: 
     if part <= 0:
         return Reason("none")
     history = person.query.history
-    rows = state.items.rows(person.events.item_id)
-    same_item = rows == history.items[position]
+    same_item = person.rows == history.items[position]
     same_event = same_item & (person.events.timestamp == history.timestamps[position])
     # Preparation may give an event without a time another one, so the item alone has to do then.
     event = int(np.flatnonzero(same_event if same_event.any() else same_item)[-1])

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
+from zhiyin.app.serving.committer import Committer
 from zhiyin.app.serving.recording import checked_events, checked_id, checked_items, checked_users
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.errors import NotFoundError
@@ -12,9 +15,10 @@ from zhiyin.core.stores import AppendReport, Cursor, Stores, Which
 class Records:
     """What one tenant keeps. What is written or removed here is so for the next list."""
 
-    def __init__(self, stores: Stores, clock: Callable[[], int]) -> None:
+    def __init__(self, stores: Stores, clock: Callable[[], int], committer: Committer | None = None) -> None:
         self._stores = stores
         self._clock = clock
+        self._committer = committer
 
     def people(self, after: str, limit: int) -> Users:
         """The next people in the order of ids, with those known by their events alone."""
@@ -35,11 +39,13 @@ class Records:
 
     def change_person(self, user_id: str, change: Callable[[Users], Users]) -> None:
         """Raises `NotFoundError` as `person` does."""
-        with self._stores.transaction():
+        with self._stores.transaction("users"):
             self.write_people(change(self.person(user_id)))
 
     def remove_person(self, user_id: str) -> int:
-        """Removes all that is kept of a user; how many rows."""
+        """Removes all that is kept of a user, lists that are still to be logged, too; how many rows."""
+        if self._committer is not None:
+            self._committer.flush()
         return sum(self._stores.events.erase(checked_id(user_id)).removed.values())
 
     def items(self, after: str, limit: int) -> Catalog:
@@ -59,12 +65,12 @@ class Records:
 
     def change_item(self, item_id: str, change: Callable[[Catalog], Catalog]) -> None:
         """Raises `NotFoundError` as `item` does."""
-        with self._stores.transaction():
+        with self._stores.transaction("items"):
             self._stores.catalog.upsert(checked_items(change(self.item(item_id))))
 
     def remove_item(self, item_id: str) -> int:
         """Removes an item and its events; how many rows."""
-        with self._stores.transaction():
+        with self._stores.transaction("items", "log"):
             events = self._stores.events.remove(Which(item_id=checked_id(item_id, "item_id")))
             return events + self._stores.catalog.remove([item_id])
 
@@ -73,15 +79,18 @@ class Records:
         return self._stores.events.find(which, limit, since)
 
     def replace_events(self, events: Events) -> AppendReport:
-        """Adds events, each in the place of all that the same user did of the same kind with the same item.
+        """Adds events, each in the place of all that the same user did of the same kind with the same item, and of what
+        stands before it here.
 
         Raises `EventsRefusedError`.
         """
         checked = checked_events(events, self._clock())
-        with self._stores.transaction():
-            for key in set(zip(checked.user_id, checked.item_id, checked.event, strict=True)):
+        keys = zip(checked.user_id, checked.item_id, checked.event, strict=True)
+        last = {key: row for row, key in enumerate(keys)}
+        with self._stores.transaction("log"):
+            for key in last:
                 self._stores.events.remove(Which(*key))
-            return self._stores.events.append(checked)
+            return self._stores.events.append(checked.take(np.sort(np.array(list(last.values()), np.int64))))
 
     def remove_events(self, which: Which) -> int:
         """Removes those events of one user or item; how many."""

@@ -164,6 +164,8 @@ class ServingSlot:
         self._state = ServingState.of(system)
         self._changing = threading.Lock()
         self._shop: CatalogStore | None = None
+        self.refused: str | None = None
+        """Why the version that was published last does not serve; None where it does."""
 
     @property
     def state(self) -> ServingState:
