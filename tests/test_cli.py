@@ -1,6 +1,7 @@
 """The command line as a shell sees it: what is printed where, and the status."""
 
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -78,6 +79,12 @@ def test_a_training_is_told_as_json_and_nothing_else(trained: tuple[str, Path], 
     assert (report["model"], report["users"], report["items"]) == ("popularity", 25, 12)
     assert [row["model"] for row in report["leaderboard"]["rows"]] == ["popularity"]
     assert Path(report["report"]).is_file()
+
+
+@pytest.mark.parametrize("name", ["serve", "train", "evaluate", "tune", "finetune"])
+def test_help_names_the_tables_of_a_file(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert re.search(r"TOML.* \[(serving|preparation)\]", command(name, "--help"))
 
 
 def test_commands_that_train_nothing_go_without_what_trains() -> None:

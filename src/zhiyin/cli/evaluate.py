@@ -15,7 +15,7 @@ def evaluate(
     report: Annotated[Path, typer.Option(help="folder of the report")],
     protocol: Annotated[str, typer.Option(help="next, time, leave-one-out or cv (ratings)")] = "time",
     models: Annotated[str | None, typer.Option(help="names, separated by commas; all without it")] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML with a [preparation] table")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML with a \\[preparation] table")] = None,
     seed: int = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:

@@ -18,7 +18,7 @@ def finetune(
     epochs: Annotated[int, typer.Option(help="passes at most", min=1)] = 3,
     pairs: Annotated[int, typer.Option(help="pairs of items a pass", min=64)] = 10_000,
     seed: int = 0,
-    config: Annotated[Path | None, typer.Option(help="TOML with a [preparation] table")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML with a \\[preparation] table")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Teach a text encoder with the store's histories; status 1 where it found nothing better than it was."""

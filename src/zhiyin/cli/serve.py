@@ -33,7 +33,7 @@ def serve(
     certificate: Annotated[Path | None, typer.Option(help="TLS certificate, with its chain, in PEM.")] = None,
     private_key: Annotated[Path | None, typer.Option(help="Its private key in PEM.")] = None,
     requests: Annotated[bool, typer.Option(help="A line of the log for every request.")] = True,
-    config: Annotated[Path | None, typer.Option(help="TOML with [language_model] and [serving] tables.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML with \\[language_model] and \\[serving] tables.")] = None,
 ) -> None:
     """Serve recommendations, the API and the page until interrupted."""
     # Imported here so that other commands start without the web stack.

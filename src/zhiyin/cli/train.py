@@ -18,7 +18,7 @@ def train(
     store: Store,
     out: Annotated[Path, typer.Option(help="folder of the trained system")],
     model: Annotated[str | None, typer.Option(help="one model; without it all are tried, and a blend of them")] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML with [preparation] and [model] tables")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML with \\[preparation] and \\[model] tables")] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0, help="time for all of it; 60 for all models, for one as long as it takes")
     ] = None,

@@ -17,7 +17,7 @@ def tune(
     out: Annotated[Path, typer.Option(help="folder of the search; called again, it goes on")],
     minutes: Annotated[float, typer.Option(help="after which no trial begins", min=0)] = 10.0,
     trials: Annotated[int | None, typer.Option(help="at most so many of them", min=1)] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML or JSON with a [preparation] table")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML or JSON with a \\[preparation] table")] = None,
     seed: int = 0,
     validation: Annotated[str, typer.Option(help="next, time, leave-one-out or random")] = "next",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
