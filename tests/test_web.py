@@ -4,11 +4,13 @@ import asyncio
 import json
 import logging
 import re
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from zlib import compress
 
 import httpx
 import pytest
@@ -326,6 +328,38 @@ def test_every_answer_names_its_request_and_the_log_names_nobody(client: Client)
     ]
     assert [bool(line.get("audit")) for line in told] == [False, False, True, False]
     assert "ann" not in str(told)
+
+
+def test_pages_of_a_list_show_nothing_twice_whatever_happens_between(client: Client, stores: MemoryStores) -> None:
+    whole = {line["item"]["item_id"] for line in get(client, "/api/v1/recommend/小明", n=100)["items"]}
+    shown: list[str] = []
+    ranks: list[int] = []
+    cursor = ""
+    while cursor is not None:
+        page = get(client, "/api/v1/recommend/小明", n=4, cursor=cursor)
+        shown += [line["item"]["item_id"] for line in page["items"]]
+        ranks += [line["rank"] for line in page["items"]]
+        cursor = page["cursor"]
+        # What is liked between two pages changes the order of all that is left.
+        stores.events.append(Events.build(user_id=["小明"], item_id=["totoro"], event="like", timestamp=[NOW]))
+    assert len(shown) == len(set(shown))
+    assert whole - {"totoro"} <= set(shown) <= whole
+    assert ranks == list(range(1, len(shown) + 1))
+
+
+@pytest.mark.parametrize(
+    "cursor", ["x", "AAAA", "eNqLVkpUigUABSsBaA"[:-6], urlsafe_b64encode(compress(b"7")).decode().strip("=")]
+)
+def test_a_cursor_that_leads_nowhere_is_told(client: Client, cursor: str) -> None:
+    assert client.get("/api/v1/recommend/ann", {"cursor": cursor}).status_code == 404
+
+
+def test_a_list_holds_nothing_that_is_excluded(client: Client) -> None:
+    first = [line["item"]["item_id"] for line in get(client, "/api/v1/recommend/ann", n=3)["items"]]
+    second = client.get("/api/v1/recommend/ann", {"n": 100, "exclude": [*first, "unknown"]}).json()["items"]
+    assert not set(first) & {line["item"]["item_id"] for line in second}
+    words = client.get("/api/v1/recommend/nobody", {"n": 2, "exclude": "alien"}).json()["items"]
+    assert words[0]["item"]["item_id"] == "blade-runner"
 
 
 def test_shelves_carry_a_recommendation_id_each(client: Client) -> None:

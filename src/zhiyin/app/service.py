@@ -110,8 +110,8 @@ class Service:
         """The version that answers now."""
         return self.slot.state.system.manifest.manifest_id
 
-    def recommend(self, request: RecommendRequest) -> Recommendations:
-        """A list for one user, logged as shown.
+    def recommend(self, request: RecommendRequest, behind: int = 0) -> Recommendations:
+        """A list for one user, logged as shown. behind: places that were shown before, which ranks count.
 
         Its rung tells where it comes from: what the log tells that they like ("personal"), else what this request does
         ("session"), else their own words ("words"), else what people like who share their attributes ("profile"), else
@@ -120,7 +120,8 @@ class Service:
         state = self._current()
         person = person_of(request.user_id, state, self._stores, self.clock(), request.items)
         whole = self._list(state, person, replace(request, n=request.n + request.skip))
-        served = replace(whole, items=whole.items[request.skip :])
+        shown = whole.items[request.skip :]
+        served = replace(whole, items=[replace(item, rank=item.rank + behind) for item in shown] if behind else shown)
         self._log([served])
         return served
 

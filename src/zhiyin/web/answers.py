@@ -55,12 +55,13 @@ def reason_out(service: Service, reason: Reason) -> ReasonOut:
     )
 
 
-def list_out(service: Service, served: Recommendations) -> RecommendationsOut:
+def list_out(service: Service, served: Recommendations, cursor: str | None = None) -> RecommendationsOut:
     return RecommendationsOut(
         user_id=served.user_id,
         rung=served.rung,
         recommendation_id=served.recommendation_id,
         manifest_id=served.manifest_id,
+        cursor=cursor,
         items=[
             RecommendedOut(
                 item=item_out(service.describe(item.item_id)),

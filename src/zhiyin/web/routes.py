@@ -14,6 +14,7 @@ from zhiyin.web.answers import entry_out, found_out, item_out, list_out, shelf_o
 from zhiyin.web.bodies import MAX_ROWS, read_events, read_items
 from zhiyin.web.errors import RefusalError
 from zhiyin.web.metrics import Metrics
+from zhiyin.web.paging import cursor_of, shown_before
 from zhiyin.web.schemas import (
     MAX_LIST,
     AddedOut,
@@ -30,6 +31,7 @@ from zhiyin.web.schemas import (
     ItemsOut,
     KeyOut,
     RecommendationsOut,
+    RecommendQuery,
     RecordedOut,
     ShelvesOut,
     SimilarListOut,
@@ -42,7 +44,6 @@ from zhiyin.web.schemas import (
     UsersOut,
 )
 
-MAX_LIKED = 100
 MAX_MINUTES = 1440
 
 NO_JSON: dict[int | str, dict[str, Any]] = {415: {"model": ErrorOut, "description": "The body is no JSON"}}
@@ -50,19 +51,21 @@ NO_JSON: dict[int | str, dict[str, Any]] = {415: {"model": ErrorOut, "descriptio
 
 def add_people(api: APIRouter, service: Service, metrics: Metrics) -> None:
     @api.get("/api/v1/recommend/{user_id:path}")
-    def recommend(
-        user_id: ExternalId,
-        category: Annotated[list[str], Query(max_length=20, default_factory=list)],
-        item: Annotated[list[ExternalId], Query(max_length=MAX_LIKED, default_factory=list)],
-        n: Annotated[int, Query(ge=1, le=MAX_LIST)] = 10,
-        keep_seen: bool = False,
-    ) -> RecommendationsOut:
-        """A list for one user. `item`: liked items of a visitor without history; unknown ones say nothing."""
-        served = service.recommend(
-            RecommendRequest(user_id, n, tuple(category), keep_seen=keep_seen, items=tuple(item))
+    def recommend(user_id: ExternalId, asked: Annotated[RecommendQuery, Query()]) -> RecommendationsOut:
+        """A list for one user."""
+        before = shown_before(asked.cursor) if asked.cursor else []
+        request = RecommendRequest(
+            user_id,
+            asked.n,
+            asked.category,
+            keep_seen=asked.keep_seen,
+            items=asked.item,
+            exclude=(*asked.exclude, *before),
         )
+        served = service.recommend(request, behind=len(before))
         metrics.served(service, served)
-        return list_out(service, served)
+        shown = [*before, *(line.item_id for line in served.items)]
+        return list_out(service, served, cursor_of(shown) if len(served.items) == asked.n else None)
 
     @api.get("/api/v1/shelves/{user_id:path}")
     def shelves(

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from zhiyin.core.events import MAX_ID_LENGTH
+from zhiyin.web.paging import MAX_CURSOR
 
 LATEST_TIMESTAMP = 253_402_300_799_999
 """The end of the year 9999, beyond which a time in milliseconds is surely a mistake of units."""
@@ -57,6 +58,21 @@ class ItemIn(Strict):
     available_from: Annotated[int, Field(ge=0, le=LATEST_TIMESTAMP), Whole] | None = None
     available: bool = True
     attributes: dict[str, str] = {}
+
+
+class RecommendQuery(BaseModel):
+    """item: liked items of a visitor without history; unknown ones say nothing. exclude: what must not be there.
+    cursor: as an answer before gave it, for what comes behind; nothing is shown twice.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    category: list[str] = Field(default=[], max_length=20)
+    item: list[ExternalId] = Field(default=[], max_length=MAX_EXAMPLES)
+    exclude: list[ExternalId] = Field(default=[], max_length=2 * MAX_EXAMPLES)
+    n: int = Field(default=10, ge=1, le=MAX_LIST)
+    keep_seen: bool = False
+    cursor: str = Field(default="", max_length=MAX_CURSOR, pattern=r"^[A-Za-z0-9_-]*$")
 
 
 class FindIn(Strict):
@@ -144,10 +160,13 @@ class RecommendedOut(Strict):
 
 
 class RecommendationsOut(Strict):
+    """cursor: leads to what comes behind; null where nothing does."""
+
     user_id: str
     rung: str
     recommendation_id: str
     manifest_id: str
+    cursor: str | None
     items: list[RecommendedOut]
 
 

@@ -58,7 +58,8 @@ def words(asked: Asked) -> Recommendations | None:
     if not said:
         return None
     state, request = asked.state, asked.request
-    person = replace(asked.person, seen=np.empty(0, np.int64)) if request.keep_seen else asked.person
+    seen = np.empty(0, np.int64) if request.keep_seen else asked.person.seen
+    person = replace(asked.person, seen=np.union1d(seen, state.known_rows(request.exclude)))
     search = WordsRequest(said, categories=request.categories, n=request.n)
     try:
         found = asked.finder.find(state, person, search, person.query.now)

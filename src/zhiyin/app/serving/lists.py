@@ -25,7 +25,7 @@ class RecommendRequest:
     """One question. items: liked items of a visitor without history; those that the system does not know say nothing.
 
     keep_seen: seen items may come again. categories: only items in one of them; empty means all. skip: places at the
-    head of the list that are not shown; ranks count them.
+    head of the list that are not shown; ranks count them. exclude: items that are in no case to be in it.
     """
 
     user_id: str
@@ -34,6 +34,7 @@ class RecommendRequest:
     keep_seen: bool = False
     items: Sequence[str] = ()
     skip: int = 0
+    exclude: Sequence[str] = ()
 
 
 def list_of(
@@ -103,7 +104,7 @@ def _eligible(
 ) -> BoolVector:
     seen = np.empty(0, np.int64) if request.keep_seen else person.seen
     mask = state.eligibility.mask(person.query.now, seen, request.categories)
-    mask[state.items.rows(sorted(hidden))] = False
+    mask[state.known_rows([*hidden, *request.exclude])] = False
     return mask
 
 

@@ -3,7 +3,7 @@
 import logging
 import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -96,6 +96,12 @@ class ServingState:
         if row == UNKNOWN:
             raise NotFoundError(f"no item {item_id!r} in the system that serves")
         return row
+
+    def known_rows(self, item_ids: Sequence[str]) -> IntVector:
+        """Of those items that the system knows."""
+        rows = self.items.rows(item_ids)
+        known: IntVector = rows[rows != UNKNOWN]
+        return known
 
     def view(self, row: int) -> ItemView:
         return ItemView.of(self.catalog, row)
