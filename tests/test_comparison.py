@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from zhiyin.app.budget import LATER, Budget
-from zhiyin.app.comparison import ComparisonRequest, compare, refit
+from zhiyin.app.comparison import ComparisonRequest, _preferred, compare, refit
 from zhiyin.app.contenders import MIXTURES, contenders
 from zhiyin.app.divisions import Divisions, divisions, possible_divisions
 from zhiyin.app.evaluate import EvaluateRequest, evaluate
@@ -23,6 +23,7 @@ from zhiyin.app.selection import Ranking, Selection, Trial, Verdict, best_fit, e
 from zhiyin.app.train import TrainRequest, train
 from zhiyin.artifacts.folder import current, verify
 from zhiyin.cli.show import Bars, choice, leaderboard
+from zhiyin.core.arrays import FloatVector
 from zhiyin.core.catalog import Users
 from zhiyin.core.dataset import Dataset, Split
 from zhiyin.core.errors import ArtifactError, ConfigError, InputError
@@ -138,6 +139,25 @@ def test_a_mixture_is_chosen_unless_one_model_is_surely_better(monkeypatch: pyte
     assert any("not surely less: blend was chosen" in note for note in outcome.parts.notes)
     monkeypatch.setattr("zhiyin.app.comparison.mixed", told(lucky + 0.2))
     assert compare(data, parts, ComparisonRequest()).chosen.model == outcome.trials[0].model
+
+
+def test_a_ranker_is_chosen_where_it_is_surely_better_than_the_blend_it_stands_over() -> None:
+    users = np.random.default_rng(0).random(1_000)
+
+    def trial(name: str, figures: FloatVector) -> Trial:
+        return Trial(name, {}, float(figures.mean()), {}, 0.0, users=figures)
+
+    def chosen(**figures: FloatVector) -> tuple[str, list[str]]:
+        trials = sorted((trial(*each) for each in figures.items()), key=lambda each: -each.validation)
+        found, notes = _preferred(trials, made=True)
+        return found.model, [note.split()[0] for note in notes]
+
+    luck = np.random.default_rng(1).standard_normal(1_000)
+    luck += 0.03 - luck.mean()
+    assert chosen(ease=users - 0.1, blend=users, ranker=users + luck) == ("blend", ["ranker"])
+    assert chosen(ease=users - 0.1, blend=users, ranker=users + 0.03) == ("ranker", [])
+    assert chosen(ease=users + 0.04, blend=users, ranker=users + 0.03) == ("ease", [])
+    assert chosen(ease=users + luck, blend=users, ranker=users - 0.1) == ("blend", ["ease"])
 
 
 @pytest.mark.parametrize("n_users", [1, 2])

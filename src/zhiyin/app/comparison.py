@@ -115,19 +115,31 @@ def compare(data: Dataset, parts: Divisions, request: ComparisonRequest) -> Comp
 
 
 def _preferred(ranked: Sequence[Trial], *, made: bool) -> tuple[Trial, list[str]]:
-    """The best, or, where it is not surely better, the best mixture `made` of others, and a note of that.
+    """The first mixture `made` of others, unless a later one is surely better than it, or a single model than both; and
+    notes of what is better and not surely so.
 
-    A single one that leads by chance leads nowhere else, while a mean of many errs less than one. And a mixture's
-    figure is of two that learned from half of the users each.
+    What leads by chance leads nowhere else. A mean of many errs less than one, and less than trees that put its best in
+    order: these know what people took in the time that they were taught on, which another time need not follow.
     """
     best = ranked[0]
-    mixture = next((trial for trial in ranked if made and trial.model in MIXTURES), best)
-    if mixture is best or surely(best.users - mixture.users):
+    mixtures = sorted((trial for trial in ranked if made and trial.model in MIXTURES), key=_place_of_mixture)
+    if not mixtures:
         return best, []
-    return mixture, [
-        f"{best.model} has {WATCHED} {best.validation:.4f} on validation, {mixture.model} {mixture.validation:.4f}, "
-        f"not surely less: {mixture.model} was chosen, since a mixture errs less than one model."
-    ]
+    chosen = mixtures[0]
+    notes = []
+    for other in (*mixtures[1:], *([] if best.model in MIXTURES else [best])):
+        if surely(other.users - chosen.users):
+            chosen = other
+        elif other.validation > chosen.validation:
+            notes.append(
+                f"{other.model} has {WATCHED} {other.validation:.4f} on validation, {chosen.model} "
+                f"{chosen.validation:.4f}, not surely less: {chosen.model} was chosen, since it errs less elsewhere."
+            )
+    return chosen, notes
+
+
+def _place_of_mixture(trial: Trial) -> int:
+    return MIXTURES.index(trial.model)
 
 
 def without_comparison(model: str, settings: Mapping[str, Any], notes: Sequence[str]) -> Comparison:
