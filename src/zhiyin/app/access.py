@@ -15,13 +15,13 @@ from typing import get_args
 from zhiyin.app.clock import now_ms
 from zhiyin.app.serving.recording import checked_id
 from zhiyin.core.errors import InputError
+from zhiyin.core.histories import DAY
 from zhiyin.core.stores import Key, KeyStore, Scope
 from zhiyin.storage.opening import open_stores
 
 TRUSTED_S = 5.0
 """How long a key that was found good is not looked up again: so much later a revoked one is refused everywhere."""
 REMEMBERED = 10_000
-_DAY_MS = 86_400_000
 _WRITTEN = re.compile(r"zy-([0-9a-f]{12})-([A-Za-z0-9_-]{43})")
 
 
@@ -67,9 +67,9 @@ class Access:
     ) -> tuple[str, Key]:
         """A new key: what is sent with requests, told this once, and what is kept of it.
 
-        lasting_ms: None for as long as it is not revoked. user_id: the one user whose things it opens.
-        parent: the key that asks for it, without which it opens nothing. Raises
-        `InputError` for no scope, or one that there is not, and for an id that cannot be one.
+        lasting_ms: None for as long as it is not revoked. user_id: the one user whose things it opens. parent: the key
+        that asks for it, without which it opens nothing. Raises `InputError` for no scope or one that there is not, and
+        for an id that cannot be one.
         """
         known: tuple[Scope, ...] = get_args(Scope)
         if not scopes or set(scopes) - set(known):
@@ -82,7 +82,7 @@ class Access:
         key = Key(secrets.token_hex(6), opened, user_id, note, now, expires, parent=parent)
         if user_id is not None:
             checked_id(user_id)
-            self._keys.clear(now - _DAY_MS)
+            self._keys.clear(now - DAY)
         self._keys.add(key, _digest(secret))
         return f"zy-{key.key_id}-{secret}", key
 
@@ -109,13 +109,10 @@ class Access:
     def caller(self, written: str) -> Caller | None:
         """Who sent this; None for a key that is none, or is revoked, or has expired."""
         parts = _WRITTEN.fullmatch(written)
-        found = None if parts is None else self._keys.find(parts[1])
-        if parts is None or found is None:
+        if parts is None or (found := self._keys.find(parts[1])) is None:
             return None
         key, digest = found
-        if not hmac.compare_digest(digest, _digest(parts[2])):
-            return None
-        if not self._good(key):
+        if not hmac.compare_digest(digest, _digest(parts[2])) or not self._good(key):
             return None
         caller = Caller(key.key_id, frozenset(key.scopes), key.user_id)
         with self._lock:
@@ -127,8 +124,10 @@ class Access:
     def _good(self, key: Key) -> bool:
         if key.revoked or (key.expires is not None and key.expires <= self._clock()):
             return False
-        found = None if key.parent is None else self._keys.find(key.parent)
-        return key.parent is None or (found is not None and self._good(found[0]))
+        if key.parent is None:
+            return True
+        parent = self._keys.find(key.parent)
+        return parent is not None and self._good(parent[0])
 
 
 def _digest(secret: str) -> str:

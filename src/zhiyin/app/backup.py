@@ -14,7 +14,7 @@ from typing import Any
 
 import zhiyin
 from zhiyin.app.loading import VECTORS
-from zhiyin.artifacts.folder import versions
+from zhiyin.artifacts.folder import sha256_of, versions
 from zhiyin.core.errors import InputError
 from zhiyin.storage.copying import TABLES, Row, fill, reading
 from zhiyin.storage.opening import open_stores
@@ -109,8 +109,7 @@ def _write_files(archive: zipfile.ZipFile, artifact: Path, hashes: dict[str, str
     for path in found:
         name = f"{_ARTIFACT}/{path.relative_to(artifact).as_posix()}"
         archive.write(path, name)
-        with path.open("rb") as stream:
-            hashes[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+        hashes[name] = sha256_of(path)
 
 
 def _checked(file: Path, archive: zipfile.ZipFile) -> dict[str, Any]:

@@ -122,7 +122,8 @@ def _preferred(ranked: Sequence[Trial], *, made: bool) -> tuple[Trial, list[str]
     order: these know what people took in the time that they were taught on, which another time need not follow.
     """
     best = ranked[0]
-    mixtures = sorted((trial for trial in ranked if made and trial.model in MIXTURES), key=_place_of_mixture)
+    by_name = {trial.model: trial for trial in ranked if made}
+    mixtures = [by_name[name] for name in MIXTURES if name in by_name]
     if not mixtures:
         return best, []
     chosen = mixtures[0]
@@ -136,10 +137,6 @@ def _preferred(ranked: Sequence[Trial], *, made: bool) -> tuple[Trial, list[str]
                 f"{chosen.validation:.4f}, not surely less: {chosen.model} was chosen, since it errs less elsewhere."
             )
     return chosen, notes
-
-
-def _place_of_mixture(trial: Trial) -> int:
-    return MIXTURES.index(trial.model)
 
 
 def without_comparison(model: str, settings: Mapping[str, Any], notes: Sequence[str]) -> Comparison:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from zhiyin.artifacts.folder import sha256_of
 from zhiyin.core.errors import InputError
 from zhiyin.events.catalogue import read_catalog
 from zhiyin.events.refusals import RefusalLog
@@ -51,7 +52,7 @@ def fetch_movielens(folder: Path, announce: Callable[[str], None]) -> MovieLens:
     Raises `InputError` where neither can be reached or gives what it should.
     """
     files = MovieLens(folder / "u.data", folder / "items.tsv", folder / "u.user")
-    if all((folder / name).is_file() and _sha256(folder / name) == SHA256[name] for name in SHA256):
+    if all((folder / name).is_file() and sha256_of(folder / name) == SHA256[name] for name in SHA256):
         return files
     folder.mkdir(parents=True, exist_ok=True)
     failures = []
@@ -85,7 +86,7 @@ def _from_publisher(work: Path, announce: Callable[[str], None]) -> Mapping[str,
             if time.monotonic() - told >= PACE_SECONDS:
                 announce(f"{_megabytes(file.tell())}{total}")
                 told = time.monotonic()
-    _check(archive.name, _sha256(archive), PUBLISHER_SHA256)
+    _check(archive.name, sha256_of(archive), PUBLISHER_SHA256)
     with zipfile.ZipFile(archive) as content:
         data, item, user = (content.read(f"ml-100k/{name}") for name in ("u.data", "u.item", "u.user"))
     (work / "u.item").write_bytes(item)
@@ -154,8 +155,3 @@ def _megabytes(size: int) -> str:
 def _check(name: str, found: str, expected: str) -> None:
     if found != expected:
         raise InputError(f"{name}: sha256 is {found}, expected {expected}; it was changed on the way")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -48,7 +48,7 @@ def publish(
     save_file(tensors, building / TENSORS)
     for name, content in documents.items():
         (building / name).write_bytes(content)
-    files = {path.name: _sha256(path) for path in sorted(building.iterdir())}
+    files = {path.name: sha256_of(path) for path in sorted(building.iterdir())}
     whole = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
     created = datetime.now(UTC)
     manifest = Manifest(
@@ -115,7 +115,7 @@ def verify(version: Path, manifest: Manifest) -> None:
         path = version / name
         if Path(name).name != name or not path.is_file():
             raise ArtifactError(f"{path}: missing; restore it or train again")
-        if _sha256(path) != expected:
+        if sha256_of(path) != expected:
             raise ArtifactError(f"{path}: content differs from the manifest; restore it or train again")
 
 
@@ -135,7 +135,7 @@ def read_parameters(version: Path) -> dict[str, dict[str, np.ndarray]]:
     return components
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

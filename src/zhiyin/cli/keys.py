@@ -11,11 +11,10 @@ from rich.table import Table
 from zhiyin.cli.options import Store, Tenant
 from zhiyin.cli.show import console
 from zhiyin.core.errors import NotFoundError
+from zhiyin.core.histories import DAY
 from zhiyin.core.stores import Key
 
 keys = typer.Typer(no_args_is_help=True, help="Keys that open a server: made, listed and revoked.")
-
-_DAY_MS = 86_400_000
 
 
 @keys.command()
@@ -32,7 +31,7 @@ def create(
     from zhiyin.app.access import opened_access  # noqa: PLC0415  keeps the stores out of the other commands
 
     with opened_access(store, tenant) as access:
-        written, _ = access.create(scope, note, None if days is None else days * _DAY_MS)
+        written, _ = access.create(scope, note, None if days is None else days * DAY)
     typer.echo(written)
 
 

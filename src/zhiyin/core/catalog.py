@@ -1,7 +1,7 @@
 """What can be recommended, and what is known of the people: columnar, aligned by row."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -132,6 +132,18 @@ class Catalog:
         }
         columns = {name: column(getattr(self, name), getattr(items, name)) for name in ITEM_COLUMNS}
         return type(self)(**columns, attributes=attributes)
+
+
+def attributes_at(columns: Mapping[str, TextVector], row: int) -> dict[str, str]:
+    """What named text columns tell in one row."""
+    return {name: column[row] for name, column in columns.items() if column[row] is not None}
+
+
+def attribute_columns(rows: Iterable[Mapping[str, str]]) -> dict[str, list[str | None]]:
+    """`attributes_at` of each row as columns, None where a row tells nothing."""
+    known = list(rows)
+    names = sorted({name for row in known for name in row})
+    return {name: [row.get(name) for row in known] for name in names}
 
 
 def _several(value: str) -> str:

@@ -1,10 +1,11 @@
 """All that a database holds, of every tenant, read out as it was at one moment and put into another one."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import Connection, Table, insert, select
 from sqlalchemy import text as sql
 
 from zhiyin.core.errors import StoreError
@@ -59,35 +60,18 @@ def fill(database: Database, tables: Iterable[tuple[str, Iterable[Row]]]) -> dic
     written = dict.fromkeys(TABLES, 0)
     with database.bulk() as connection:
         for name, table in TABLES.items():
-            if connection.execute(select(func.count()).select_from(table.select().limit(1).subquery())).scalar():
+            if connection.execute(select(table).limit(1)).first() is not None:
                 raise StoreError(f"{database.name}: the table {name} is not empty; restore into a new store")
         for name, rows in tables:
-            for some in _batched(rows):
+            coming = iter(rows)
+            while some := list(islice(coming, _ROWS)):
                 connection.execute(insert(TABLES[name]), some)
                 written[name] += len(some)
-        if database.engine.dialect.name == "postgresql":
-            # What comes next has a place behind all that was put in.
-            behind = (
-                "SELECT setval(pg_get_serial_sequence('events', 'seq'), coalesce(max(seq), 0) + 1, false) FROM events"
-            )
-            connection.execute(sql(behind))
+        database.filled(connection)
     return written
 
 
 def _order(table: Table) -> Any:
-    return table.c.seq if "seq" in table.c else sql("rowid") if table.name in _NUMBERED else table.c.tenant
-
-
-_NUMBERED = ("items", "users", "impressions")
-"""Tables whose rows have a `rowid` in either database."""
-
-
-def _batched(rows: Iterable[Row]) -> Iterator[Sequence[Row]]:
-    some: list[Row] = []
-    for row in rows:
-        some.append(row)
-        if len(some) == _ROWS:
-            yield some
-            some = []
-    if some:
-        yield some
+    if "seq" in table.c:
+        return table.c.seq
+    return sql("rowid") if table in schema.NUMBERED else table.c.tenant

@@ -20,6 +20,11 @@ IN_PLACE = "tenant || '' = :tenant"
 collect all of them and sort them for every batch."""
 
 
+def storable(value: str | None) -> str | None:
+    """Without the one character that PostgreSQL cannot hold."""
+    return value and value.replace("\0", "")
+
+
 class Database(ABC):
     """Transactions over `engine`; may be used from several threads.
 
@@ -94,6 +99,10 @@ class Database(ABC):
     @abstractmethod
     def add(self, connection: Connection, table: Table, columns: Sequence[str], key: Sequence[str], rows: Rows) -> int:
         """Adds `rows` of `columns` in their order, but those whose `key` is there; how many were added."""
+
+    @abstractmethod
+    def filled(self, connection: Connection) -> None:
+        """What comes next has a place behind the events that were put in with places of their own."""
 
     @abstractmethod
     def forget(self) -> None:

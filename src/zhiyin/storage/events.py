@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy import text as sql
 
 from zhiyin.core.errors import InputError
@@ -45,6 +45,7 @@ class StoredEvents:
     def __init__(self, database: Database, tenant: str) -> None:
         self._database = database
         self._tenant = tenant
+        self._mine = schema.events.c.tenant == tenant
 
     def append(self, events: Events) -> AppendReport:
         """Durable when it returns (within a transaction of the stores: when that ends); idempotent by event_id."""
@@ -83,14 +84,12 @@ class StoredEvents:
 
     def find(self, which: Which, limit: int, since: Cursor | None = None) -> Events:
         """The first `limit` of those events behind a place, in the order of the log."""
-        table = schema.events
-        asked = self._of(which)
-        if which.user_id is None:
-            asked[0] = sql(IN_PLACE).bindparams(tenant=self._tenant)
-        statement = select(table).where(*asked, table.c.seq > (since or 0)).order_by(table.c.seq).limit(limit)
+        columns = schema.events.c
+        mine = self._mine if which.user_id is not None else sql(IN_PLACE).bindparams(tenant=self._tenant)
+        told = select(*(columns[name] for name in ("seq", *_TOLD)))
+        statement = told.where(mine, *_of(which), columns.seq > (since or 0)).order_by(columns.seq).limit(limit)
         with self._database.read() as connection:
-            rows = connection.execute(statement.with_only_columns(*(table.c[name] for name in ("seq", *_TOLD)))).all()
-        return _events(rows)
+            return _events(connection.execute(statement).all())
 
     def remove(self, which: Which) -> int:
         """Takes those events of one user or one item out of the log; how many there were.
@@ -100,7 +99,7 @@ class StoredEvents:
         if which.user_id is None and which.item_id is None:
             raise InputError("events are removed of a user or of an item: name one")
         with self._database.write() as connection:
-            return connection.execute(delete(schema.events).where(*self._of(which))).rowcount
+            return connection.execute(delete(schema.events).where(self._mine, *_of(which))).rowcount
 
     def last_sequence(self) -> int:
         statement = sql(f"SELECT seq FROM events WHERE {IN_PLACE} ORDER BY seq DESC LIMIT 1")  # noqa: S608
@@ -125,11 +124,9 @@ class StoredEvents:
         self._database.forget()
         return ErasureReport(removed)
 
-    def _of(self, which: Which) -> list[Any]:
-        """Conditions, the first one of the tenant."""
-        columns = schema.events.c
-        asked = {"tenant": self._tenant, "user_id": which.user_id, "item_id": which.item_id, "event": which.event}
-        return [columns[name] == value for name, value in asked.items() if value is not None]
+
+def _of(which: Which) -> list[ColumnElement[bool]]:
+    return [schema.events.c[name] == value for name, value in vars(which).items() if value is not None]
 
 
 def _optional(values: np.ndarray, missing: np.ndarray) -> list[Any]:

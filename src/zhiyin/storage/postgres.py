@@ -73,6 +73,11 @@ class PostgresDatabase(Database):
         ordered = f"SELECT {names} FROM {_ARRIVING} ORDER BY place"  # noqa: S608
         return connection.exec_driver_sql(f"{into} {ordered} {new}").rowcount
 
+    def filled(self, connection: Connection) -> None:
+        places = "pg_get_serial_sequence('events', 'seq')"
+        behind = f"SELECT setval({places}, coalesce(max(seq), 0) + 1, false) FROM events"  # noqa: S608
+        connection.exec_driver_sql(behind)
+
     def forget(self) -> None:
         """The database clears deleted rows away by itself, in its own time."""
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -149,6 +150,10 @@ keys = Table(
 )
 
 
+NUMBERED = (items, users, impressions)
+"""Read in the order in which their rows came, by `rowid`."""
+
+
 def _first_tables(connection: Connection) -> None:
     metadata.create_all(connection, tables=[events, items, users, impressions])
 
@@ -162,28 +167,32 @@ def _tastes(connection: Connection) -> None:
 
 
 def _item_revisions(connection: Connection) -> None:
-    # A new database has it from the first migration on, which makes the tables as they are now.
-    if "revision" not in {column["name"] for column in inspect(connection).get_columns("items")}:
+    if _lacks(connection, items.c.revision):
         connection.exec_driver_sql("ALTER TABLE items ADD COLUMN revision INTEGER DEFAULT '0' NOT NULL")
         connection.exec_driver_sql("CREATE INDEX items_by_revision ON items (tenant, revision)")
 
 
 def _row_numbers(connection: Connection) -> None:
-    """In the order in which rows came, as `rowid`, which SQLite gives every table by itself."""
+    """SQLite gives every table its `rowid` by itself."""
     if connection.dialect.name == "postgresql":
-        for table in (items, users, impressions):
+        for table in NUMBERED:
             name = table.name
             connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN rowid BIGINT GENERATED ALWAYS AS IDENTITY")
         connection.exec_driver_sql("CREATE UNIQUE INDEX impressions_by_row ON impressions (rowid)")
 
 
 def _removed_items(connection: Connection) -> None:
-    if "removed" not in {column["name"] for column in inspect(connection).get_columns("items")}:
+    if _lacks(connection, items.c.removed):
         connection.exec_driver_sql("ALTER TABLE items ADD COLUMN removed BOOLEAN DEFAULT false NOT NULL")
 
 
 def _keys(connection: Connection) -> None:
     metadata.create_all(connection, tables=[keys])
+
+
+def _lacks(connection: Connection, column: Column[Any]) -> bool:
+    """A new database has every column from the first migration on, which makes the tables as they are now."""
+    return column.name not in {there["name"] for there in inspect(connection).get_columns(column.table.name)}
 
 
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (

@@ -52,6 +52,9 @@ class SqliteDatabase(Database):
         )
         return connection.exec_driver_sql(statement, list(rows)).rowcount
 
+    def filled(self, connection: Connection) -> None:
+        """It goes on behind the last place by itself."""
+
     def forget(self) -> None:
         """Moves the write-ahead log into the database file, as far as readers allow."""
         if self._open() is None:

@@ -1,19 +1,18 @@
 """The catalogue, the users and what was shown."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Table, null, select, update
 from sqlalchemy import text as sql
 
-from zhiyin.core.arrays import TextVector
-from zhiyin.core.catalog import Catalog, Users
+from zhiyin.core.catalog import Catalog, Users, attribute_columns, attributes_at
 from zhiyin.core.errors import NotFoundError
 from zhiyin.core.events import MISSING_TIME, Events, text
 from zhiyin.core.stores import Impressions
 from zhiyin.storage import schema
-from zhiyin.storage.database import IN_PLACE, Database
+from zhiyin.storage.database import IN_PLACE, Database, storable
 
 _CHUNK = 10_000
 MEDIA = ("image", "audio")
@@ -92,17 +91,17 @@ class StoredCatalog(_Keyed):
             {
                 "tenant": self._tenant,
                 "item_id": catalog.item_id[row],
-                "title": _text(catalog.title[row]),
-                "description": _text(catalog.description[row]),
+                "title": storable(catalog.title[row]),
+                "description": storable(catalog.description[row]),
                 "categories": list(catalog.categories[row]),
                 "price": None if np.isnan(catalog.price[row]) else float(catalog.price[row]),
-                "image": _text(catalog.image[row]),
-                "audio": _text(catalog.audio[row]),
+                "image": storable(catalog.image[row]),
+                "audio": storable(catalog.audio[row]),
                 "available_from": None
                 if catalog.available_from[row] == MISSING_TIME
                 else int(catalog.available_from[row]),
                 "available": bool(catalog.available[row]),
-                "attributes": _attributes(catalog.attributes, row),
+                "attributes": attributes_at(catalog.attributes, row),
                 "revision": revision,
                 "removed": False,
             }
@@ -146,7 +145,7 @@ class StoredUsers(_Keyed):
     def upsert(self, users: Users) -> int:
         """Adds people, or replaces what is known of them; the number of rows written."""
         rows = [
-            {"tenant": self._tenant, "user_id": users.user_id[row], "attributes": _attributes(users.attributes, row)}
+            {"tenant": self._tenant, "user_id": users.user_id[row], "attributes": attributes_at(users.attributes, row)}
             for row in range(len(users))
         ]
         return self._upsert(schema.users, "user_id", rows)
@@ -160,7 +159,7 @@ class StoredUsers(_Keyed):
             people = [row[0] for row in connection.execute(_PEOPLE, values)]
             rows = self._rows(schema.users, schema.users.c.user_id.in_(people))
         told = {row.user_id: row.attributes for row in rows}
-        return Users.build(user_id=people, attributes=_columns(told.get(user_id, {}) for user_id in people))
+        return Users.build(user_id=people, attributes=attribute_columns(told.get(user_id, {}) for user_id in people))
 
     def attributes(self, user_id: str) -> Mapping[str, str]:
         table = schema.users
@@ -245,24 +244,10 @@ def _catalog(rows: Sequence[Any]) -> Catalog:
         audio=[row.audio for row in rows],
         available_from=[MISSING_TIME if row.available_from is None else row.available_from for row in rows],
         available=[row.available for row in rows],
-        attributes=_columns(row.attributes for row in rows),
+        attributes=attribute_columns(row.attributes for row in rows),
     )
 
 
 def _users(rows: Sequence[Any]) -> Users:
-    return Users.build(user_id=[row.user_id for row in rows], attributes=_columns(row.attributes for row in rows))
-
-
-def _text(value: str | None) -> str | None:
-    """Without the one character that PostgreSQL cannot hold."""
-    return value and value.replace("\0", "")
-
-
-def _attributes(columns: Mapping[str, TextVector], row: int) -> dict[str, str]:
-    return {name: column[row] for name, column in columns.items() if column[row] is not None}
-
-
-def _columns(rows: Iterable[Mapping[str, str]]) -> dict[str, list[str | None]]:
-    known = list(rows)
-    names = sorted({name for row in known for name in row})
-    return {name: [row.get(name) for row in known] for name in names}
+    attributes = attribute_columns(row.attributes for row in rows)
+    return Users.build(user_id=[row.user_id for row in rows], attributes=attributes)

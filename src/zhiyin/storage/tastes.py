@@ -3,7 +3,7 @@
 from sqlalchemy import ColumnElement, delete, or_, select
 
 from zhiyin.core.stores import Taste
-from zhiyin.storage.database import Database
+from zhiyin.storage.database import Database, storable
 from zhiyin.storage.schema import tastes
 
 
@@ -21,7 +21,7 @@ class StoredTastes:
         return None if found is None else Taste(*found)
 
     def write(self, user_id: str, taste: Taste) -> Taste:
-        columns = {"text": taste.text.replace("\0", ""), "source": taste.source, "basis": taste.basis}
+        columns = {"text": storable(taste.text), "source": taste.source, "basis": taste.basis}
         statement = self._database.insert(tastes).values(tenant=self._tenant, user_id=user_id, **columns)
         statement = statement.on_conflict_do_update(
             index_elements=["tenant", "user_id"],

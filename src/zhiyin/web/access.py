@@ -21,16 +21,18 @@ READING = {("POST", "/api/v1/find"), ("POST", "/api/session/recommend")}
 ADMINISTERING = {("DELETE", "/api/user/{user_id}"), ("GET", "/metrics")}
 KEYS = ("POST", "/api/v1/users/{user_id:path}/key")
 OF_ONE_USER = {
-    "/api/v1/recommend/{user_id:path}",
-    "/api/v1/shelves/{user_id:path}",
-    "/api/v1/users/{user_id:path}/history",
-    "/api/v1/users/{user_id:path}/taste",
-    "/api/v1/events",
-    "/api/v1/find",
-    "/api/v1/items",
-    "/api/v1/items/{item_id:path}",
-    "/api/v1/similar/{item_id:path}",
-    "/api/v1/categories",
+    ("GET", "/api/v1/recommend/{user_id:path}"),
+    ("GET", "/api/v1/shelves/{user_id:path}"),
+    ("GET", "/api/v1/users/{user_id:path}/history"),
+    ("GET", "/api/v1/users/{user_id:path}/taste"),
+    ("PUT", "/api/v1/users/{user_id:path}/taste"),
+    ("DELETE", "/api/v1/users/{user_id:path}/taste"),
+    ("POST", "/api/v1/events"),
+    ("POST", "/api/v1/find"),
+    ("GET", "/api/v1/items"),
+    ("GET", "/api/v1/items/{item_id:path}"),
+    ("GET", "/api/v1/similar/{item_id:path}"),
+    ("GET", "/api/v1/categories"),
 }
 """What a key of one user opens, as far as it is theirs."""
 
@@ -60,29 +62,28 @@ class Gate:
             caller = self._access.remembered(key) or await run_in_threadpool(self._access.caller, key)
         if caller is None:
             raise RefusalError(401, f"send a key that is good in the header {HEADER}")
-        path = request.scope["route"].path
-        scopes = scopes_of(request.method, path)
-        if not all(map(caller.may, scopes)):
-            raise RefusalError(403, f"this needs a key with the scope {' and '.join(scopes)}")
+        asked = request.method, request.scope["route"].path
+        scopes = scopes_of(*asked)
         request.state.caller = caller
-        request.state.audit = "admin" in scopes or (request.method, path) == KEYS
+        check_may(request, *scopes)
+        request.state.audit = "admin" in scopes or asked == KEYS
         if caller.user_id is not None:
-            if path not in OF_ONE_USER or (request.method, path) == ("POST", "/api/v1/items"):
+            if asked not in OF_ONE_USER:
                 raise RefusalError(403, "this key is of one user, and opens nothing else")
             told = request.path_params.get("user_id")
             check_own(request, [] if told is None else [told])
 
 
-def check_may(request: Request, scope: Scope) -> None:
+def check_may(request: Request, *scopes: Scope) -> None:
     """Raises `RefusalError` with 403 where a key came that is not for this."""
-    caller: Caller | None = getattr(request.state, "caller", None)
-    if caller is not None and not caller.may(scope):
-        raise RefusalError(403, f"this needs a key with the scope {scope}")
+    caller = _caller(request)
+    if caller is not None and not all(map(caller.may, scopes)):
+        raise RefusalError(403, f"this needs a key with the scope {' and '.join(scopes)}")
 
 
 def own_ids(request: Request, events: Events) -> Events:
     """The events, with ids that nobody else can have where the key is of one user, who could take theirs away else."""
-    caller: Caller | None = getattr(request.state, "caller", None)
+    caller = _caller(request)
     if caller is None or caller.user_id is None:
         return events
 
@@ -94,6 +95,12 @@ def own_ids(request: Request, events: Events) -> Events:
 
 def check_own(request: Request, user_ids: Iterable[str | None]) -> None:
     """Raises `RefusalError` with 403 where the key is of one user and this is about another."""
-    caller: Caller | None = getattr(request.state, "caller", None)
+    caller = _caller(request)
     if caller is not None and caller.user_id is not None and any(each != caller.user_id for each in user_ids):
         raise RefusalError(403, "this key is of one user, and opens nothing of others")
+
+
+def _caller(request: Request) -> Caller | None:
+    """None where everybody may ask."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    return caller

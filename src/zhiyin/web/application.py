@@ -45,10 +45,7 @@ def create_app(service: Service, *, keyed: bool = False) -> FastAPI:
             413: {"model": ErrorOut, "description": "The body is too large"},
             422: {"model": ErrorOut, "description": "What was wrong, by row and field"},
             500: {"model": ErrorOut, "description": "An unexpected error, told to the log of the server"},
-            503: {
-                "model": ErrorOut,
-                "description": "The store does not answer, or too much is asked",
-            },
+            503: {"model": ErrorOut, "description": "The store does not answer, or too much is asked"},
         },
     )
     metrics = Metrics()

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from zhiyin.app.service import Problem
-from zhiyin.core.catalog import Catalog
+from zhiyin.core.catalog import Catalog, attribute_columns
 from zhiyin.core.events import MISSING_POSITION, MISSING_TIME, Events
 from zhiyin.web.errors import RefusalError
 from zhiyin.web.schemas import EventIn, ItemIn, Strict
@@ -35,7 +35,6 @@ def read_events(content_type: str, body: bytes, now: int) -> Events:
 def read_items(content_type: str, body: bytes) -> Catalog:
     """Blanks around texts are no part of them. Raises `RefusalError` with every problem of every row."""
     items = _read(content_type, body, ItemIn, "items")
-    names = sorted({name for item in items for name in item.attributes})
     return Catalog.build(
         item_id=[item.item_id for item in items],
         title=[_text(item.title) for item in items],
@@ -46,7 +45,7 @@ def read_items(content_type: str, body: bytes) -> Catalog:
         audio=[item.audio for item in items],
         available_from=[MISSING_TIME if item.available_from is None else item.available_from for item in items],
         available=[item.available for item in items],
-        attributes={name: [item.attributes.get(name) for item in items] for name in names},
+        attributes=attribute_columns(item.attributes for item in items),
     )
 
 

@@ -1,10 +1,10 @@
 """The API in the shape of Gorse, so that a shop which speaks it changes the address alone."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from enum import Enum
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 from uuid import uuid4
 
 from fastapi import APIRouter, Header, Path, Query, Request
@@ -43,7 +43,7 @@ from zhiyin.web.gorse_shapes import (
     users_of,
 )
 from zhiyin.web.metrics import Metrics
-from zhiyin.web.schemas import MAX_LIST, ErrorOut, ExternalId
+from zhiyin.web.schemas import MAX_LIST, NO_TEXT, ExternalId
 
 MAX_PAGE = 10_000
 MAX_OFFSET = 1_000
@@ -55,7 +55,6 @@ MAX_SESSION = 100
 """What a visitor did last, so many items of it."""
 
 TAGS: list[str | Enum] = ["in the shape of Gorse"]
-NO_TEXT: dict[int | str, dict[str, Any]] = {400: {"model": ErrorOut, "description": "The body is no text in UTF-8"}}
 
 Id = Annotated[ExternalId, Path()]
 Length = Annotated[int, Query(ge=1, le=MAX_LIST)]
@@ -241,6 +240,13 @@ def _add_feedback(api: APIRouter, service: Service, metrics: Metrics) -> None:
 def _add_items(api: APIRouter, service: Service) -> None:
     records = service.records
 
+    def with_categories(item_id: str, change: Callable[[Sequence[str]], list[str]]) -> Success:
+        def changed(found: Catalog) -> Catalog:
+            return patched_item(found, ItemPatch(categories=change(found.categories[0])))
+
+        records.change_item(item_id, changed)
+        return Success(row_affected=1)
+
     @api.post("/api/item", tags=TAGS, responses=NO_TEXT)
     def insert(item: ItemShape) -> Success:
         """Adds an item, or replaces it whole."""
@@ -277,19 +283,11 @@ def _add_items(api: APIRouter, service: Service) -> None:
 
     @api.put("/api/item/{item_id}/category/{category}", tags=TAGS)
     def add_category(item_id: Id, category: CategoryName) -> Success:
-        def changed(found: Catalog) -> Catalog:
-            return patched_item(found, ItemPatch(categories=list(dict.fromkeys([*found.categories[0], category]))))
-
-        records.change_item(item_id, changed)
-        return Success(row_affected=1)
+        return with_categories(item_id, lambda known: list(dict.fromkeys([*known, category])))
 
     @api.delete("/api/item/{item_id}/category/{category}", tags=TAGS)
     def remove_category(item_id: Id, category: CategoryName) -> Success:
-        def changed(found: Catalog) -> Catalog:
-            return patched_item(found, ItemPatch(categories=[each for each in found.categories[0] if each != category]))
-
-        records.change_item(item_id, changed)
-        return Success(row_affected=1)
+        return with_categories(item_id, lambda known: [each for each in known if each != category])
 
 
 def _add_users(api: APIRouter, service: Service) -> None:

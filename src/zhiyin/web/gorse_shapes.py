@@ -15,8 +15,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_pascal
 
-from zhiyin.core.arrays import TextVector
-from zhiyin.core.catalog import Catalog, Users
+from zhiyin.core.catalog import Catalog, Users, attribute_columns, attributes_at
 from zhiyin.core.events import MISSING_TIME, Events
 from zhiyin.web.schemas import LATEST_TIMESTAMP, ExternalId
 
@@ -187,14 +186,13 @@ def feedback_of(events: Events) -> list[FeedbackOut]:
 
 
 def catalog_of(items: Sequence[ItemShape]) -> Catalog:
-    attributes = [_attributes(item.labels) for item in items]
     return Catalog.build(
         item_id=[item.item_id for item in items],
         title=[(item.comment or "").strip() or None for item in items],
         categories=[tuple(dict.fromkeys(item.categories or ())) for item in items],
         available_from=[_milliseconds(item.timestamp) or MISSING_TIME for item in items],
         available=[not item.is_hidden for item in items],
-        attributes=_columns(attributes),
+        attributes=attribute_columns(_attributes(item.labels) for item in items),
     )
 
 
@@ -230,7 +228,7 @@ def items_of(catalog: Catalog) -> list[ItemOut]:
             is_hidden=not catalog.available[row],
             categories=list(catalog.categories[row]),
             timestamp=_written(int(catalog.available_from[row])),
-            labels=_labels(_row(catalog.attributes, row)),
+            labels=_labels(attributes_at(catalog.attributes, row)),
             comment=catalog.title[row] or "",
         )
         for row in range(len(catalog))
@@ -243,7 +241,7 @@ def people_of(users: Sequence[UserShape]) -> Users:
         _attributes(user.labels) | ({COMMENT: comment} if comment else {})
         for user, comment in zip(users, comments, strict=True)
     ]
-    return Users.build(user_id=[user.user_id for user in users], attributes=_columns(attributes))
+    return Users.build(user_id=[user.user_id for user in users], attributes=attribute_columns(attributes))
 
 
 def patched_person(users: Users, patch: UserPatch) -> Users:
@@ -257,7 +255,7 @@ def patched_person(users: Users, patch: UserPatch) -> Users:
 def users_of(users: Users) -> list[UserOut]:
     found = []
     for row, user_id in enumerate(users.user_id):
-        attributes = _row(users.attributes, row)
+        attributes = attributes_at(users.attributes, row)
         comment = attributes.pop(COMMENT, "")
         found.append(UserOut(user_id=user_id, labels=_labels(attributes), comment=comment))
     return found
@@ -291,15 +289,6 @@ def _value(text: str) -> Any:
 def _refused(name: str) -> None:
     """NaN and the like are no JSON, though the library reads them."""
     raise ValueError(name)
-
-
-def _row(columns: Mapping[str, TextVector], row: int) -> dict[str, str]:
-    return {name: column[row] for name, column in columns.items() if column[row] is not None}
-
-
-def _columns(rows: Sequence[Mapping[str, str]]) -> dict[str, list[str | None]]:
-    names = sorted({name for row in rows for name in row})
-    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def _identity(feedback: FeedbackIn) -> str | None:

@@ -17,10 +17,11 @@ from zhiyin.web.metrics import Metrics
 from zhiyin.web.paging import cursor_of, shown_before
 from zhiyin.web.schemas import (
     MAX_LIST,
+    NO_JSON,
+    NO_TEXT,
     AddedOut,
     CategoriesOut,
     CategoryOut,
-    ErrorOut,
     EventIn,
     ExternalId,
     FindIn,
@@ -45,8 +46,6 @@ from zhiyin.web.schemas import (
 )
 
 MAX_MINUTES = 1440
-
-NO_JSON: dict[int | str, dict[str, Any]] = {415: {"model": ErrorOut, "description": "The body is no JSON"}}
 
 
 def add_people(api: APIRouter, service: Service, metrics: Metrics) -> None:
@@ -102,7 +101,7 @@ def add_tastes(api: APIRouter, service: Service) -> None:
         """What the user likes: in their own words, else in those of a language model, if one is asked."""
         return taste_out(user_id, service.taste(user_id, language))
 
-    @api.put(path, responses={400: {"model": ErrorOut, "description": "The body is no text in UTF-8"}})
+    @api.put(path, responses=NO_TEXT)
     def edit(user_id: ExternalId, said: TasteIn) -> TasteOut:
         """Keeps the user's own words in place of what was generated."""
         return taste_out(user_id, service.edit_taste(user_id, said.text))
@@ -132,7 +131,7 @@ def add_items(api: APIRouter, service: Service) -> None:
         near = service.similar(item_id, n)
         return SimilarListOut(items=[SimilarOut(item=item_out(view), score=score) for view, score in near])
 
-    @api.post("/api/v1/find", responses={400: {"model": ErrorOut, "description": "The body is no text in UTF-8"}})
+    @api.post("/api/v1/find", responses=NO_TEXT)
     def find(asked: FindIn, http: Request) -> FoundListOut:
         """Items by words in Chinese or English, the best first."""
         check_own(http, [] if asked.user_id is None else [asked.user_id])

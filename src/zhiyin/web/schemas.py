@@ -1,6 +1,6 @@
 """What goes over the wire, as the description of the API tells it."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -106,6 +106,10 @@ class ProblemOut(Strict):
 class ErrorOut(Strict):
     error: str
     problems: list[ProblemOut] = []
+
+
+NO_JSON: dict[int | str, dict[str, Any]] = {415: {"model": ErrorOut, "description": "The body is no JSON"}}
+NO_TEXT: dict[int | str, dict[str, Any]] = {400: {"model": ErrorOut, "description": "The body is no text in UTF-8"}}
 
 
 class RecordedOut(Strict):

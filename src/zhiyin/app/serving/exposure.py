@@ -11,10 +11,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from zhiyin.core.arrays import BoolVector, FloatVector, IntVector
+from zhiyin.core.histories import DAY
 
 SHARE = 0.1
-
-DAY_MS = 86_400_000
 
 
 class ServingSettings(BaseModel):
@@ -49,7 +48,7 @@ class Exposure:
     @classmethod
     def of(cls, share: float, user_id: str, now: int) -> "Exposure":
         """The same for a user all day (UTC), so that a list stays as it is when it is asked for again."""
-        digest = sha256(f"{now // DAY_MS}\x1f{user_id}".encode("utf-8", "surrogatepass")).digest()
+        digest = sha256(f"{now // DAY}\x1f{user_id}".encode("utf-8", "surrogatepass")).digest()
         return cls(share, int.from_bytes(digest[:8], "big") / 2**64)
 
     def given(
