@@ -26,7 +26,7 @@ from zhiyin.models.growing import Growing
 from zhiyin.models.linear import Linear
 from zhiyin.models.neighbours import ItemNeighbours, UserNeighbours
 from zhiyin.models.popularity import Popularity
-from zhiyin.models.sparse_weights import between, from_arrays
+from zhiyin.models.sparse_weights import Weights
 from zhiyin.testing.model_conformance import CHECKS, PERSONAL_CHECKS, Case, check_finds_the_pattern, registered
 from zhiyin.testing.synthetic import DAY, START, dataset_of, planted_groups
 
@@ -150,7 +150,7 @@ def weights_of(model: Linear | Ease) -> FloatMatrix:
     """(rates * items, items)"""
     rates = len(model.config.past) if isinstance(model, Linear) else 1
     n_rows = len(model.parameters()["indptr"]) - 1
-    return between(from_arrays(model.parameters(), rates), np.arange(n_rows), np.arange(n_rows // rates))
+    return Weights.from_arrays(model.parameters(), rates).between(np.arange(n_rows), np.arange(n_rows // rates))
 
 
 @given(

@@ -1,6 +1,7 @@
 """What a running system answers: lists with reasons, the log of what was shown, and new events."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from zhiyin.app.access import Access
 from zhiyin.app.clock import now_ms
+from zhiyin.app.serving.batching import Batcher
 from zhiyin.app.serving.committer import Committer
 from zhiyin.app.serving.everybody import latest_of, popular_of
 from zhiyin.app.serving.exposure import SHARE, Exposure
@@ -21,6 +23,7 @@ from zhiyin.app.serving.recording import (
     ItemsRefusedError,
     Problem,
     RowsRefusedError,
+    Shown,
     checked_events,
     checked_id,
     checked_items,
@@ -65,6 +68,10 @@ __all__ = [
 ]
 
 
+ANSWERING = 32
+"""Lists that wait for a language model at a time."""
+
+
 @dataclass(frozen=True)
 class Added:
     """written: items that are in the shop now. recommendable: those of them that the serving system can recommend."""
@@ -103,6 +110,9 @@ class Service:
         self._committer = committer
         self._language_model = language_model
         self._judge = None if language_model is None else Judge(language_model, judging or LanguageModelSettings())
+        # Who waits for a language model leaves the interpreter to others.
+        side_by_side = 1 if language_model is None else ANSWERING
+        self._batcher = Batcher(self._lists, side_by_side)
         self._current()
 
     @property
@@ -110,35 +120,22 @@ class Service:
         """The version that answers now."""
         return self.slot.state.system.manifest.manifest_id
 
-    def recommend(self, request: RecommendRequest, behind: int = 0) -> Recommendations:
-        """A list for one user, logged as shown. behind: places that were shown before, which ranks count.
+    def recommend(self, request: RecommendRequest) -> Recommendations:
+        """A list for one user, logged as shown.
 
         Its rung tells where it comes from: what the log tells that they like ("personal"), else what this request does
         ("session"), else their own words ("words"), else what people like who share their attributes ("profile"), else
         what everybody likes ("popular"). Raises `InputError` for an id that cannot be one and for `n` below 1.
         """
-        state = self._current()
-        person = person_of(request.user_id, state, self._stores, self.clock(), request.items)
-        whole = self._list(state, person, replace(request, n=request.n + request.skip))
-        shown = whole.items[request.skip :]
-        served = replace(whole, items=[replace(item, rank=item.rank + behind) for item in shown] if behind else shown)
-        self._log([served])
-        return served
+        return _answered(self._lists([request])[0])
+
+    def ask(self, request: RecommendRequest) -> Future[Recommendations]:
+        """As `recommend`, made together with what others ask for at the same time."""
+        return self._batcher.ask(request)
 
     def recommend_many(self, user_ids: Sequence[str], n: int = 10, keep_seen: bool = False) -> list[Recommendations]:
-        """A list for each user, in the order of `user_ids`, each equal to what `recommend` answers.
-
-        Users are scored one at a time: a product of larger matrices rounds differently, and lists that are asked
-        for together would differ from single ones in their near ties.
-        """
-        state = self._current()
-        served = []
-        for user_id in user_ids:
-            person = person_of(user_id, state, self._stores, self.clock())
-            request = RecommendRequest(user_id, n, keep_seen=keep_seen)
-            served.append(self._list(state, person, request))
-        self._log(served)
-        return served
+        """A list for each user, in the order of `user_ids`, each equal to what `recommend` answers."""
+        return list(map(_answered, self._lists([RecommendRequest(each, n, keep_seen=keep_seen) for each in user_ids])))
 
     def shelves(self, user_id: str, n: int = 12, categories: Sequence[str] = ()) -> Shelves:
         """The page of one user: "for-you", "because" an item of the history (models with exact contributions only),
@@ -282,15 +279,37 @@ class Service:
         return None if len(self.slot.state.popular_order) else "the system that serves holds no items"
 
     def close(self) -> None:
-        """Closes the stores."""
+        """Closes the stores, when all that was asked is answered."""
+        self._batcher.close()
         if self._judge is not None:
             self._judge.close()
         if self._committer is not None:
             self._committer.close()
         self._stores.close()
 
-    def _list(self, state: ServingState, person: Person, request: RecommendRequest) -> Recommendations:
-        return listed(self._asked(state, person, request))
+    def _lists(self, requests: Sequence[RecommendRequest]) -> list[Recommendations | Exception]:
+        """A list for each of them, or why there is none, by one state and logged at once.
+
+        Users are scored one at a time: a product of larger matrices rounds differently, and lists that are asked
+        for together would differ from single ones in their near ties.
+        """
+        state = self._current()
+        lists: list[Recommendations | Exception] = []
+        for request in requests:
+            try:
+                lists.append(self._list(state, request))
+            except Exception as error:
+                lists.append(error)
+        self._log([served for served in lists if isinstance(served, Recommendations)])
+        return lists
+
+    def _list(self, state: ServingState, request: RecommendRequest) -> Recommendations:
+        person = person_of(request.user_id, state, self._stores, self.clock(), request.items)
+        whole = listed(self._asked(state, person, replace(request, n=request.n + request.skip)))
+        shown = whole.items[request.skip :]
+        if request.behind:
+            shown = [replace(item, rank=item.rank + request.behind) for item in shown]
+        return replace(whole, items=shown)
 
     def _asked(self, state: ServingState, person: Person, request: RecommendRequest) -> Asked:
         return Asked(
@@ -313,9 +332,17 @@ class Service:
         return self.slot.over(self._stores.catalog)
 
     def _log(self, lists: Sequence[Recommendations]) -> None:
-        if any(served.items for served in lists):
-            shown = impressions_of(lists, self.clock())
-            if self._committer is None:
-                self._stores.impressions.log(shown)
-            else:
-                self._committer.log(shown)
+        now = self.clock()
+        shown = [Shown(served, now) for served in lists if served.items]
+        if not shown:
+            return
+        if self._committer is None:
+            self._stores.impressions.log(impressions_of(shown))
+        else:
+            self._committer.log(shown)
+
+
+def _answered(served: Recommendations | Exception) -> Recommendations:
+    if isinstance(served, Exception):
+        raise served
+    return served

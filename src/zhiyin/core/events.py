@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
-from uuid import uuid4
 
 import numpy as np
 
 from zhiyin.core.arrays import FloatVector, IntVector, TextVector
 from zhiyin.core.errors import InputError
+from zhiyin.core.ids import fresh_id
 
 MISSING_TIME = np.iinfo(np.int64).min
 """Timestamp of an event whose time is unknown; sorts before every known time."""
@@ -53,7 +53,7 @@ class Events:
 
     def identified(self) -> Self:
         """With an id for each event that has none."""
-        ids = text(given or uuid4().hex for given in self.event_id)
+        ids = text(given or fresh_id() for given in self.event_id)
         return replace(self, event_id=ids)
 
     @classmethod

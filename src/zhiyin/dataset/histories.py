@@ -26,8 +26,9 @@ def rating_scale_of(events: Events, settings: PreparationSettings) -> tuple[floa
 
 def rules_of(events: Events, settings: PreparationSettings) -> tuple[list[EventRule], IntVector]:
     """The rules of the kinds that there are, and (n,) the place of each event's among them."""
-    kinds, inverse = np.unique(events.event.astype(str), return_inverse=True)
-    return [settings.rule(str(kind)) for kind in kinds], inverse
+    places: dict[str, int] = {}
+    inverse = np.fromiter((places.setdefault(kind, len(places)) for kind in events.event), np.int64, len(events))
+    return [settings.rule(kind) for kind in places], inverse
 
 
 def weights_of(events: Events, settings: PreparationSettings, rating_scale: tuple[float, float] | None) -> FloatVector:

@@ -15,7 +15,7 @@ from zhiyin.core.models import Candidates, Choice, FitReport, Parameters, Range,
 from zhiyin.core.results import Contributions
 from zhiyin.models.inputs import Sparse, evidence, training_rows
 from zhiyin.models.ridge import solved_on, support_of
-from zhiyin.models.sparse_weights import ARRAYS, added_up, between, from_arrays, to_arrays
+from zhiyin.models.sparse_weights import ARRAYS, Weights, to_arrays
 from zhiyin.models.stored import ModelConfig, StoredModel
 
 DENSE_FROM = 0.01
@@ -74,19 +74,19 @@ class Ease(StoredModel):
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         self.parameters()
-        n_items = self._weights.shape[1]
+        n_items = self._weights.n_items
         scores = np.zeros((len(queries), n_items))
         for row, query in enumerate(queries):
             items, values = self._evidence(query, n_items)
             kept = values > 0
-            scores[row] = added_up(self._weights, items[kept], values[kept])
+            scores[row] = self._weights.added_up(items[kept], values[kept])
         return gather(scores, candidates)
 
     def contributions(self, query: Query, items: IntVector) -> Contributions:
         """parts: an event's evidence times the weight from its item to the target."""
         self.parameters()
-        sources, values = self._evidence(query, self._weights.shape[1])
-        return Contributions(np.zeros(len(items)), between(self._weights, sources, items).T * values)
+        sources, values = self._evidence(query, self._weights.n_items)
+        return Contributions(np.zeros(len(items)), self._weights.between(sources, items).T * values)
 
     def _products(self, part: Sparse, whole: bool) -> Any:
         """(items, items) the Gram matrix of some users, as an array where it is `whole`."""
@@ -113,7 +113,7 @@ class Ease(StoredModel):
         return solved_on(gram, others, self.config.l2, most).astype(np.float32)
 
     def _prepare(self, parameters: Parameters) -> None:
-        self._weights = from_arrays(parameters)
+        self._weights = Weights.from_arrays(parameters)
 
     def _evidence(self, query: Query, n_items: int) -> Any:
         return evidence(query.history, n_items, binary=self.config.binary, half_life_days=self.config.half_life_days)

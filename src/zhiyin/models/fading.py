@@ -2,7 +2,7 @@
 
 import operator
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,15 @@ class Fading:
     horizon: int
     together: bool = False
 
-    @property
+    @cached_property
     def units(self) -> FloatVector:
         """(rates,) what a history of different items is multiplied by to be of length 1."""
         return np.sqrt(1.0 - np.exp(-2.0 * np.array(self.past)))
+
+    @cached_property
+    def _windows(self) -> IntVector:
+        """(rates, 1) steps that are read."""
+        return np.array([[_window(rate)] for rate in self.past])
 
     def left(self, timestamps: IntVector) -> FloatMatrix:
         """(rates, k) what is left of the latest k events, the oldest first: of those that still count at some rate.
@@ -43,10 +48,10 @@ class Fading:
         timestamps: (n,) epoch ms.
         """
         steps: IntVector = np.cumsum(self._begin(timestamps))
-        windows = np.array([[_window(rate)] for rate in self.past])
-        steps = steps[steps > steps.max(initial=0) - windows.max()]
-        ages = steps.max(initial=0) - steps
-        read = ages < windows
+        last = steps[-1] if len(steps) else 0
+        steps = steps[steps > last - self._windows.max()]
+        ages = last - steps
+        read = ages < self._windows
         left: FloatMatrix = self.units[:, None] * np.exp(-np.outer(self.past, ages)) * (_shares(steps) * read)
         return left
 

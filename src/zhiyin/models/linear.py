@@ -20,6 +20,7 @@ with the number of items and not with its cube and square.
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
@@ -38,7 +39,7 @@ from zhiyin.models.inputs import Sparse
 from zhiyin.models.likeness import CONTENT, WORDS, Likeness
 from zhiyin.models.ridge import solved, solved_on, support_of
 from zhiyin.models.sequences import liked
-from zhiyin.models.sparse_weights import ARRAYS, added_up, between, from_arrays, to_arrays
+from zhiyin.models.sparse_weights import ARRAYS, Weights, to_arrays
 from zhiyin.models.stored import ModelConfig, StoredModel
 
 NEAREST = 100
@@ -127,7 +128,8 @@ class Linear(StoredModel):
             places, left = self._evidence(query)
             items = query.history.items[places]
             met = items < n_known
-            scores[row, :n_known] = added_up(self._weights, self._rows(items[met]), left[:, met].ravel())
+            rate, event = np.nonzero(left * met)
+            scores[row, :n_known] = self._weights.added_up(self._rows(rate, items[event]), left[rate, event])
             if len(later):
                 drawn = self._drawn(left)
                 scores[row, n_known:] = drawn[met] @ self._likeness.near(items[met], later)
@@ -139,11 +141,17 @@ class Linear(StoredModel):
         places, left = self._evidence(query)
         sources = query.history.items[places]
         met, known = sources < self._n_known, items < self._n_known
-        told = between(self._weights, self._rows(sources[met]), items[known]).reshape(len(left), met.sum(), known.sum())
-        added = self._drawn(left)[:, None] * self._likeness.near(sources, items)
-        added[np.ix_(met, known)] = np.einsum("pk,pki->ki", left[:, met], told)
+        rate, event = np.nonzero(left * met)
+        told = self._weights.between(self._rows(rate, sources[event]), items[known]).T * left[rate, event]
+        added = np.zeros((len(items), len(sources)))
+        for each in range(len(left)):
+            added[np.ix_(known, event[rate == each])] += told[:, rate == each]
+        if not known.all():
+            added[~known] = self._likeness.near(sources, items[~known]).T * self._drawn(left)
+        if not met.all():
+            added[:, ~met] = self._likeness.near(sources[~met], items).T * self._drawn(left[:, ~met])
         parts = np.zeros((len(items), len(query.history)))
-        parts[:, places] = added.T
+        parts[:, places] = added
         return Contributions(np.zeros(len(items)), parts)
 
     def parameters(self) -> Parameters:
@@ -162,13 +170,13 @@ class Linear(StoredModel):
     def _n_known(self) -> int:
         """Items that training met in the data set."""
         self.parameters()
-        return int(self._weights.shape[1])
+        return self._weights.n_items
 
     @property
     def _tellers(self) -> Mapping[str, float]:
         return {WORDS: self.config.words, CONTENT: self.config.content}
 
-    @property
+    @cached_property
     def _fading(self) -> Fading:
         return Fading(self.config.past, self.config.ahead, self.config.horizon, self.config.together)
 
@@ -189,12 +197,11 @@ class Linear(StoredModel):
         return solved_on(gram, answers, self.config.l2, most)
 
     def _prepare(self, parameters: Mapping[str, NDArray[Any]]) -> None:
-        self._weights = from_arrays(parameters, len(self.config.past))
+        self._weights = Weights.from_arrays(parameters, len(self.config.past))
 
-    def _rows(self, items: IntVector) -> IntVector:
-        """(rates * k,) the rows of weights from `items` (k,), rate by rate."""
-        rates: IntVector = np.arange(len(self.config.past))[:, None] * self._n_known
-        return np.asarray(rates + items).ravel()
+    def _rows(self, rate: IntVector, items: IntVector) -> IntVector:
+        """(n,) the rows of the weights from each of `items` (n,) at the rate of its number (n,)."""
+        return np.asarray(rate * self._n_known + items)
 
     def _drawn(self, left: FloatMatrix) -> FloatVector:
         """(k,) what nearness to the item of each event counts where weights are drawn to that alone."""

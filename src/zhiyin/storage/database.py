@@ -2,11 +2,11 @@
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Engine, Executable, Table
+from sqlalchemy import Connection, Engine, Executable, Table, TextClause
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from zhiyin.core.errors import BrokenRowError, StoreError
@@ -88,6 +88,13 @@ class Database(ABC):
             after = rows[-1][0]
             yield rows
 
+    def rows(self, statement: TextClause, values: Mapping[str, Any]) -> Sequence[Any]:
+        """What one statement finds in a state of its own: for what every request asks. Raises `StoreError`."""
+        if (joined := self._open() or self._reader()) is not None:
+            return joined.execute(statement, values).all()
+        with self._errors():
+            return self._rows(statement, values)
+
     @abstractmethod
     def bulk(self) -> AbstractContextManager[Connection]:
         """`write`, prepared for far more rows than a request brings."""
@@ -113,6 +120,9 @@ class Database(ABC):
 
     @abstractmethod
     def _writing(self) -> AbstractContextManager[Connection]: ...
+
+    @abstractmethod
+    def _rows(self, statement: TextClause, values: Mapping[str, Any]) -> Sequence[Any]: ...
 
     @abstractmethod
     def _reading(self) -> AbstractContextManager[Connection]: ...

@@ -78,8 +78,7 @@ class StoredEvents:
 
     def history(self, user_id: str, limit: int) -> Events:
         """The user's latest `limit` events, oldest first; events without a time come before all others."""
-        with self._database.read() as connection:
-            rows = connection.execute(_HISTORY, {"tenant": self._tenant, "user": user_id, "limit": limit}).all()
+        rows = self._database.rows(_HISTORY, {"tenant": self._tenant, "user": user_id, "limit": limit})
         return _events(rows[::-1])
 
     def find(self, which: Which, limit: int, since: Cursor | None = None) -> Events:

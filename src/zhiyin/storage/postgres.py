@@ -1,10 +1,11 @@
 """A store in a PostgreSQL database."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Table, create_engine
+from sqlalchemy import Connection, Table, TextClause, create_engine
 from sqlalchemy import text as sql
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
@@ -44,6 +45,7 @@ class PostgresDatabase(Database):
                 "options": f"{url.query.get('options', '')} -c lock_timeout={LOCK_TIMEOUT_MS}",
             },
         )
+        self._at_once = engine.execution_options(isolation_level="AUTOCOMMIT")
         super().__init__(url.set(drivername="postgresql", query={}).render_as_string(), engine)
 
     @contextmanager
@@ -80,6 +82,10 @@ class PostgresDatabase(Database):
 
     def forget(self) -> None:
         """The database clears deleted rows away by itself, in its own time."""
+
+    def _rows(self, statement: TextClause, values: Mapping[str, Any]) -> Sequence[Any]:
+        with self._at_once.connect() as connection:
+            return connection.execute(statement, values).all()
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

@@ -17,6 +17,8 @@ from zhiyin.storage.database import IN_PLACE, Database, storable
 _CHUNK = 10_000
 MEDIA = ("image", "audio")
 
+_REVISION = sql("SELECT revision FROM catalog_revisions WHERE tenant = :tenant")
+
 _SHOWN = sql(
     "SELECT rowid, user_id, item_id, position, timestamp FROM impressions"  # noqa: S608
     f" WHERE {IN_PLACE} AND rowid > :after ORDER BY rowid LIMIT :limit"
@@ -110,10 +112,8 @@ class StoredCatalog(_Keyed):
 
     def revision(self) -> int:
         """The number of times that items were written."""
-        table = schema.catalog_revisions
-        with self._database.read() as connection:
-            statement = select(table.c.revision).where(table.c.tenant == self._tenant)
-            return int(connection.execute(statement).scalar() or 0)
+        found = self._database.rows(_REVISION, {"tenant": self._tenant})
+        return int(found[0][0]) if found else 0
 
     def read(self) -> Catalog:
         return _catalog(self._rows(schema.items, ~schema.items.c.removed))

@@ -1,6 +1,7 @@
 """The API in the shape of Gorse, so that a shop which speaks it changes the address alone."""
 
 import re
+from asyncio import wrap_future
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from enum import Enum
@@ -9,6 +10,7 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Header, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 
 from zhiyin.app.service import ItemView, RecommendRequest, Service
 from zhiyin.core.catalog import Catalog
@@ -95,31 +97,31 @@ def add_gorse(api: APIRouter, service: Service, metrics: Metrics) -> None:
 
 
 def _add_lists(api: APIRouter, service: Service, metrics: Metrics) -> None:
-    def answer(
+    async def answer(
         http: Request, user_id: str, asked: ListQuery, version: str | None, further: Sequence[str] = ()
     ) -> Listed:
         if asked.write_back_type is not None:
             check_may(http, "ingest")
-        request = RecommendRequest(user_id, asked.n, (*asked.category, *further), skip=asked.offset)
-        served = service.recommend(request)
+        request = RecommendRequest(user_id, asked.n, (*asked.category, *further), skip=asked.offset, explain=False)
+        served = await wrap_future(service.ask(request))
         metrics.served(service, served)
         if asked.write_back_type is not None and served.items:
             time = service.clock() + _milliseconds(asked.write_back_delay)
-            report = service.record(_shown(served, asked.write_back_type, time))
+            report = await run_in_threadpool(service.record, _shown(served, asked.write_back_type, time))
             metrics.events.inc(report.added)
         if version == SCORES:
             return [Score(id=item.item_id, score=item.score) for item in served.items]
         return [item.item_id for item in served.items]
 
     @api.get("/api/recommend/{user_id}", tags=TAGS)
-    def recommended(
+    async def recommended(
         http: Request, user_id: Id, asked: Annotated[ListQuery, Query()], version: Version = None
     ) -> Listed:
         """A list for one user: ids, and with the header X-API-Version: 2 their scores, too."""
-        return answer(http, user_id, asked, version)
+        return await answer(http, user_id, asked, version)
 
     @api.get("/api/recommend/{user_id}/{category:path}", tags=TAGS)
-    def recommended_of(
+    async def recommended_of(
         http: Request,
         user_id: Id,
         category: CategoryPath,
@@ -127,16 +129,17 @@ def _add_lists(api: APIRouter, service: Service, metrics: Metrics) -> None:
         version: Version = None,
     ) -> Listed:
         """A list for one user of items of one category."""
-        return answer(http, user_id, asked, version, [category] if category else [])
+        return await answer(http, user_id, asked, version, [category] if category else [])
 
     @api.post("/api/session/recommend", tags=TAGS, responses=NO_TEXT)
-    def of_session(
+    async def of_session(
         feedback: Annotated[list[VisitIn], Rows], category: Categories, n: Length = 10, offset: Offset = 0
     ) -> list[Score]:
         """A list for a visitor who is known by this feedback alone, which is not kept."""
         items = tuple(dict.fromkeys(each.item_id for each in feedback))[-MAX_SESSION:]
-        request = RecommendRequest(f"session-{uuid4().hex}", n, tuple(category), items=items, skip=offset)
-        served = service.recommend(request)
+        visitor = f"session-{uuid4().hex}"
+        request = RecommendRequest(visitor, n, tuple(category), items=items, skip=offset, explain=False)
+        served = await wrap_future(service.ask(request))
         metrics.served(service, served)
         return [Score(id=item.item_id, score=item.score) for item in served.items]
 

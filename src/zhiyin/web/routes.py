@@ -1,5 +1,6 @@
 """The questions that the API answers."""
 
+from asyncio import wrap_future
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -50,7 +51,7 @@ MAX_MINUTES = 1440
 
 def add_people(api: APIRouter, service: Service, metrics: Metrics) -> None:
     @api.get("/api/v1/recommend/{user_id:path}")
-    def recommend(user_id: ExternalId, asked: Annotated[RecommendQuery, Query()]) -> RecommendationsOut:
+    async def recommend(user_id: ExternalId, asked: Annotated[RecommendQuery, Query()]) -> RecommendationsOut:
         """A list for one user."""
         before = shown_before(asked.cursor) if asked.cursor else []
         request = RecommendRequest(
@@ -60,8 +61,10 @@ def add_people(api: APIRouter, service: Service, metrics: Metrics) -> None:
             keep_seen=asked.keep_seen,
             items=asked.item,
             exclude=(*asked.exclude, *before),
+            behind=len(before),
+            explain=asked.explain,
         )
-        served = service.recommend(request, behind=len(before))
+        served = await wrap_future(service.ask(request))
         metrics.served(service, served)
         shown = [*before, *(line.item_id for line in served.items)]
         return list_out(service, served, cursor_of(shown) if len(served.items) == asked.n else None)

@@ -62,7 +62,8 @@ class ItemIn(Strict):
 
 class RecommendQuery(BaseModel):
     """item: liked items of a visitor without history; unknown ones say nothing. exclude: what must not be there.
-    cursor: as an answer before gave it, for what comes behind; nothing is shown twice.
+    cursor: as an answer before gave it, for what comes behind; nothing is shown twice. explain: false leaves the
+    reasons out, which is faster.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,6 +73,7 @@ class RecommendQuery(BaseModel):
     exclude: list[ExternalId] = Field(default=[], max_length=2 * MAX_EXAMPLES)
     n: int = Field(default=10, ge=1, le=MAX_LIST)
     keep_seen: bool = False
+    explain: bool = True
     cursor: str = Field(default="", max_length=MAX_CURSOR, pattern=r"^[A-Za-z0-9_-]*$")
 
 

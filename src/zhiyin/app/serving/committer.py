@@ -8,16 +8,17 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from zhiyin.app.serving.recording import Shown, impressions_of
 from zhiyin.core.errors import BrokenRowError, StoreError
 from zhiyin.core.events import Events
-from zhiyin.core.stores import AppendReport, Impressions, Stores
+from zhiyin.core.stores import AppendReport, Stores
 
 LOG = logging.getLogger(__name__)
 
 DELAY_S = 0.1
 """How long what nobody waits for may wait for what somebody does."""
 TOGETHER = 200
-"""Writes in one transaction, at most."""
+"""Writes that somebody waits for in one transaction, at most."""
 AHEAD = 2_000
 """Lists that may wait to be logged; who serves more waits with them."""
 
@@ -51,8 +52,8 @@ class Committer:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._writes: deque[_Write] = deque()
+        self._shown: list[Shown] = []
         self._changed = threading.Condition()
-        self._urgent = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="zhiyin-committer", daemon=True)
         self._thread.start()
@@ -65,9 +66,14 @@ class Committer:
         self._put(_Write(lambda: self._stores.events.append(named), waiting))
         return waiting.result()
 
-    def log(self, impressions: Impressions) -> None:
-        """Logs what is shown, soon."""
-        self._put(_Write(lambda: self._stores.impressions.log(impressions)))
+    def log(self, shown: Sequence[Shown]) -> None:
+        """Logs lists as they are shown, soon."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(self._shown) < AHEAD)
+            self._check_open()
+            self._shown += shown
+            if len(self._shown) == len(shown):
+                self._changed.notify_all()
 
     def flush(self) -> None:
         """Returns when all that came before is written."""
@@ -84,40 +90,57 @@ class Committer:
 
     def _put(self, write: _Write) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or write.waiting is not None or len(self._writes) < AHEAD)
-            if self._closed:
-                raise StoreError("the service is closed: nothing is written any more")
+            self._check_open()
             self._writes.append(write)
-            self._urgent += write.waiting is not None
             self._changed.notify_all()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError("the service is closed: nothing is written any more")
 
     def _run(self) -> None:
-        while taken := self._take():
-            self._write(taken)
+        while True:
+            writes, shown = self._take()
+            if not writes and not shown:
+                return
+            self._write(writes, shown)
 
-    def _take(self) -> list[_Write]:
+    def _take(self) -> tuple[list[_Write], list[Shown]]:
         """Waits for what is to be written; nothing once closed and all is written."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._writes)
-            self._changed.wait_for(lambda: self._closed or self._urgent, DELAY_S)
-            taken = [self._writes.popleft() for _ in range(min(TOGETHER, len(self._writes)))]
-            self._urgent -= sum(write.waiting is not None for write in taken)
+            self._changed.wait_for(lambda: self._closed or self._writes or self._shown)
+            self._changed.wait_for(lambda: self._closed or self._writes, DELAY_S)
+            writes = [self._writes.popleft() for _ in range(min(TOGETHER, len(self._writes)))]
+            shown, self._shown = self._shown, []
             self._changed.notify_all()
-            return taken
+            return writes, shown
 
-    def _write(self, writes: Sequence[_Write]) -> None:
+    def _write(self, writes: Sequence[_Write], shown: Sequence[Shown]) -> None:
         """All in one transaction, or where a row is broken each in its own, so that it harms no other."""
+        together = [*writes, *([self._logging(shown)] if shown else [])]
         try:
-            with self._stores.transaction():
-                results = [write.do() for write in writes]
+            self._in_one(together)
         except Exception as error:
             # A store that does not answer one does not answer the next either; who asks again has waited less.
-            if len(writes) == 1 or (isinstance(error, StoreError) and not isinstance(error, BrokenRowError)):
-                for write in writes:
+            silent = isinstance(error, StoreError) and not isinstance(error, BrokenRowError)
+            if silent or len(writes) + len(shown) == 1:
+                for write in together:
                     write.failed(error)
                 return
-            for write in writes:
-                self._write([write])
-            return
+            for write in [*writes, *(self._logging([each]) for each in shown)]:
+                self._alone(write)
+
+    def _alone(self, write: _Write) -> None:
+        try:
+            self._in_one([write])
+        except Exception as error:
+            write.failed(error)
+
+    def _in_one(self, writes: Sequence[_Write]) -> None:
+        with self._stores.transaction():
+            results = [write.do() for write in writes]
         for write, result in zip(writes, results, strict=True):
             write.done(result)
+
+    def _logging(self, shown: Sequence[Shown]) -> _Write:
+        return _Write(lambda: self._stores.impressions.log(impressions_of(shown)))

@@ -58,6 +58,8 @@ class Exposure:
 
         new: (n,) which of `rows` are new. best_new: rows and scores of new items that it may hold, best first.
         """
+        if not len(best_new[0]):
+            return Line.of(rows, scores)
         due = round(self.share * len(rows), 9)
         fewer, chance = int(due), due - int(due)
         lists = [

@@ -1,6 +1,5 @@
 """The list of one user: the best of what may be shown, with reasons."""
 
-import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from zhiyin.app.serving.people import Person
 from zhiyin.app.serving.reasons import reasons_of
 from zhiyin.app.serving.state import ServingState
 from zhiyin.core.arrays import BoolVector, FloatVector, IntVector
+from zhiyin.core.ids import fresh_id
 from zhiyin.core.models import Model
 from zhiyin.core.results import Reason, Recommendations, Recommended
 from zhiyin.retrieval.topn import top_n
@@ -25,7 +25,8 @@ class RecommendRequest:
     """One question. items: liked items of a visitor without history; those that the system does not know say nothing.
 
     keep_seen: seen items may come again. categories: only items in one of them; empty means all. skip: places at the
-    head of the list that are not shown; ranks count them. exclude: items that are in no case to be in it.
+    head of the list that are not shown; ranks count them. behind: places that were shown before, which ranks count.
+    exclude: items that are in no case to be in it. explain: whether each item comes with its reason.
     """
 
     user_id: str
@@ -34,7 +35,9 @@ class RecommendRequest:
     keep_seen: bool = False
     items: Sequence[str] = ()
     skip: int = 0
+    behind: int = 0
     exclude: Sequence[str] = ()
+    explain: bool = True
 
 
 def list_of(
@@ -58,9 +61,8 @@ def list_of(
 
     rows, own = best(request.n) if judgement is None else judgement.best(request.n, best, state.catalog)
     line = exposure.given(rows, own, state.is_new(rows), _best(scores, request.n, mask & state.is_new()))
-    return recommendations(
-        state, person, line, reasons_of(state, person, line.rows), SESSION if person.visiting else PERSONAL
-    )
+    reasons = reasons_of(state, person, line.rows) if request.explain else [Reason("none")] * len(line.rows)
+    return recommendations(state, person, line, reasons, SESSION if person.visiting else PERSONAL)
 
 
 def popular_list(
@@ -126,4 +128,4 @@ def recommendations(
             zip(line.rows, line.scores, line.chances, reasons, strict=True), start=1
         )
     )
-    return Recommendations(person.user_id, items, rung, uuid.uuid4().hex, state.system.manifest.manifest_id)
+    return Recommendations(person.user_id, items, rung, fresh_id(), state.system.manifest.manifest_id)

@@ -5,21 +5,18 @@ import numpy as np
 from zhiyin.app.serving.people import Person
 from zhiyin.app.serving.state import ServingState
 from zhiyin.app.serving.views import number
-from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector, IntVector
+from zhiyin.core.arrays import BoolVector, FloatMatrix, IntVector
 from zhiyin.core.models import AdditiveModel
 from zhiyin.core.results import Reason
 
 
 def reasons_of(state: ServingState, person: Person, rows: IntVector) -> list[Reason]:
     """For each item, the presentable event that gave most of its score; none where the model has no exact parts."""
-    model = state.model
-    if not isinstance(model, AdditiveModel) or not len(rows):
+    model, shown = state.model, presentable(state, person)
+    if not isinstance(model, AdditiveModel) or not len(rows) or not shown.any():
         return [Reason("none")] * len(rows)
     parts = parts_by_item(model, person, rows)
-    shown = presentable(state, person)
-    if not shown.any():
-        return [Reason("none")] * len(rows)
-    return [reason_of(state, person, line, int(np.argmax(np.where(shown, line, -np.inf)))) for line in parts]
+    return reasons_at(state, person, parts, np.argmax(np.where(shown, parts, -np.inf), axis=1))
 
 
 def presentable(state: ServingState, person: Person) -> BoolVector:
@@ -34,33 +31,44 @@ def presentable(state: ServingState, person: Person) -> BoolVector:
 
 def parts_by_item(model: AdditiveModel, person: Person, rows: IntVector) -> FloatMatrix:
     """(rows, events of the history) parts of scores, those of repeated events of one item added up at its latest."""
-    history = person.query.history
+    items = person.query.history.items
     parts = model.contributions(person.query, rows).parts
-    _, group = np.unique(history.items, return_inverse=True)
-    latest = np.zeros(group.max() + 1, np.int64)
-    latest[group] = np.arange(len(group))
+    order = np.argsort(items, kind="stable")
+    first = np.flatnonzero(np.diff(items[order], prepend=-1))
+    latest = order[np.append(first[1:], len(order)) - 1]
     summed = np.zeros_like(parts)
-    np.add.at(summed.T, latest[group], parts.T)
+    summed[:, latest] = np.add.reduceat(parts[:, order], first, axis=1)
     return summed
 
 
-def reason_of(state: ServingState, person: Person, line: FloatVector, position: int) -> Reason:
-    """The presentable event at `position` of the history as a reason, or none where its part is not positive.
+def reasons_at(state: ServingState, person: Person, parts: FloatMatrix, positions: IntVector) -> list[Reason]:
+    """For each item the presentable event at its place of `positions` (items,) in the history, or none where the part
+    of that is not positive.
 
-    line: (events of the history,) the parts of one item's score.
+    parts: (items, events of the history) of their scores.
     """
-    part, positive = float(line[position]), float(line[line > 0].sum())
-    if part <= 0:
-        return Reason("none")
+    history = person.query.history
+    told = parts[np.arange(len(parts)), positions]
+    shares = told / np.maximum(parts, 0.0).sum(axis=1).clip(min=np.finfo(np.float64).tiny)
+    kinds = {position: person.events.event[_place_of(person, position)] for position in set(positions.tolist())}
+    return [
+        Reason(
+            kind="history",
+            item_id=state.items.ids[history.items[position]],
+            event=kinds[position],
+            value=number(history.ratings[position]),
+            share=share,
+        )
+        if share > 0
+        else Reason("none")
+        for position, share in zip(positions.tolist(), shares.tolist(), strict=True)
+    ]
+
+
+def _place_of(person: Person, position: int) -> int:
+    """Where in the log of the person the event at `position` of their history is."""
     history = person.query.history
     same_item = person.rows == history.items[position]
     same_event = same_item & (person.events.timestamp == history.timestamps[position])
     # Preparation may give an event without a time another one, so the item alone has to do then.
-    event = int(np.flatnonzero(same_event if same_event.any() else same_item)[-1])
-    return Reason(
-        kind="history",
-        item_id=state.items.ids[history.items[position]],
-        event=person.events.event[event],
-        value=number(history.ratings[position]),
-        share=part / positive,
-    )
+    return int(np.flatnonzero(same_event if same_event.any() else same_item)[-1])

@@ -108,19 +108,27 @@ def checked_id(identifier: str, name: str = "user_id") -> str:
     return identifier
 
 
-def impressions_of(lists: Sequence[Recommendations], now: int) -> Impressions:
-    """One row an item of `lists`, as shown at `now` (epoch ms)."""
-    shown = [(served, item) for served in lists for item in served.items]
+@dataclass(frozen=True)
+class Shown:
+    """A list and when it was shown, in epoch ms."""
+
+    served: Recommendations
+    now: int
+
+
+def impressions_of(lists: Sequence[Shown]) -> Impressions:
+    """One row an item of `lists`."""
+    places = [(shown.served, item, shown.now) for shown in lists for item in shown.served.items]
     return Impressions(
-        recommendation_id=text(served.recommendation_id for served, _ in shown),
-        user_id=text(served.user_id for served, _ in shown),
-        item_id=text(item.item_id for _, item in shown),
-        position=np.asarray([item.rank for _, item in shown], np.int64),
-        score=np.asarray([item.score for _, item in shown], np.float64),
-        propensity=np.asarray([item.propensity for _, item in shown], np.float64),
-        rung=text(served.rung for served, _ in shown),
-        manifest_id=text(served.manifest_id for served, _ in shown),
-        timestamp=np.full(len(shown), now, np.int64),
+        recommendation_id=text(served.recommendation_id for served, _, _ in places),
+        user_id=text(served.user_id for served, _, _ in places),
+        item_id=text(item.item_id for _, item, _ in places),
+        position=np.asarray([item.rank for _, item, _ in places], np.int64),
+        score=np.asarray([item.score for _, item, _ in places], np.float64),
+        propensity=np.asarray([item.propensity for _, item, _ in places], np.float64),
+        rung=text(served.rung for served, _, _ in places),
+        manifest_id=text(served.manifest_id for served, _, _ in places),
+        timestamp=np.asarray([now for _, _, now in places], np.int64),
     )
 
 

@@ -17,7 +17,7 @@ from zhiyin.app.serving.lists import (
     recommendations,
 )
 from zhiyin.app.serving.people import Person
-from zhiyin.app.serving.reasons import parts_by_item, presentable, reason_of
+from zhiyin.app.serving.reasons import parts_by_item, presentable, reasons_at
 from zhiyin.app.serving.state import ServingState
 from zhiyin.app.serving.tastes import favourite_categories
 from zhiyin.core.models import AdditiveModel
@@ -109,7 +109,7 @@ def _because(state: ServingState, person: Person, n: int, shown: set[str]) -> li
         if len(places) < SHELF_MINIMUM:
             continue
         free[places] = False
-        reasons = [reason_of(state, person, parts[place], int(position)) for place in places]
+        reasons = reasons_at(state, person, parts[places], np.full(len(places), position))
         best_of_pool = pool[places], parts[places, position]
         listed = recommendations(state, person, Line.of(*best_of_pool), reasons, PERSONAL)
         shelves.append(Shelf("because", listed, reason=reasons[0]))

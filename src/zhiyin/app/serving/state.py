@@ -3,9 +3,9 @@
 import logging
 import threading
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
 from zhiyin.retrieval.eligibility import Eligibility
 
 LOG = logging.getLogger(__name__)
+
+VIEWS_KEPT = 10_000
+"""Items as they are shown, those that were shown last: lists show few of a catalogue again and again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,14 +106,16 @@ class ServingState:
         known: IntVector = rows[rows != UNKNOWN]
         return known
 
-    def view(self, row: int) -> ItemView:
-        return ItemView.of(self.catalog, row)
+    @cached_property
+    def view(self) -> Callable[[int], ItemView]:
+        """The item at a row as it is shown."""
+        return lru_cache(VIEWS_KEPT)(partial(ItemView.of, self.catalog))
 
     def describe(self, item_id: str) -> ItemView:
         """What is known of an item; of one that neither the system nor the shop knows, its id alone."""
-        row, place = self.items.row(item_id), self._waiting_rows.row(item_id)
-        if row != UNKNOWN:
+        if (row := self.items.row(item_id)) != UNKNOWN:
             return self.view(row)
+        place = self._waiting_rows.row(item_id)
         return ItemView(item_id, item_id, None, (), None) if place == UNKNOWN else ItemView.of(self.waiting, place)
 
     def found(self, search: str) -> Iterator[int]:
