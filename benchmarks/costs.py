@@ -44,7 +44,7 @@ def generated(users: int, items: int, seed: int = 0) -> Dataset:
     ids = [f"i{row}" for row in range(items)]
     histories = Histories(
         indptr,
-        _walks(indptr, items, generator),
+        walks(indptr, items, generator),
         np.ones(indptr[-1], np.float32),
         np.full(indptr[-1], np.nan, np.float32),
         START + DAY * (np.arange(indptr[-1]) - np.repeat(indptr[:-1], lengths)),
@@ -63,19 +63,19 @@ def generated(users: int, items: int, seed: int = 0) -> Dataset:
     )
 
 
-def _walks(indptr: IntVector, items: int, generator: np.random.Generator) -> IntVector:
+def walks(indptr: IntVector, items: int, generator: np.random.Generator) -> IntVector:
     """(events,) item rows, each user's from one group to another."""
     groups = items // GROUP
     events = int(indptr[-1])
     moves = generator.random(events) >= STAYS
     moves[indptr[:-1]] = True
-    group = _zipf(groups, int(moves.sum()), generator)[np.cumsum(moves) - 1]
-    place = _zipf(GROUP, events, generator)
+    group = zipf(groups, int(moves.sum()), generator)[np.cumsum(moves) - 1]
+    place = zipf(GROUP, events, generator)
     order = generator.permutation(groups * GROUP)
     return np.asarray(order[group * GROUP + place])
 
 
-def _zipf(n: int, size: int, generator: np.random.Generator) -> IntVector:
+def zipf(n: int, size: int, generator: np.random.Generator) -> IntVector:
     shares = np.cumsum(1.0 / np.arange(1, n + 1))
     return np.asarray(np.searchsorted(shares, generator.random(size) * shares[-1]))
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import httpx
@@ -17,15 +17,21 @@ def command(name: str, store: str, artifact: Path, *options: object) -> list[str
 
 
 @contextmanager
-def served(store: str, artifact: Path, *, starting: float, timeout: float) -> Iterator[tuple[httpx.Client, int]]:
+def served(
+    store: str, artifact: Path, *, starting: float, timeout: float, log: Path | None = None
+) -> Iterator[tuple[httpx.Client, int]]:
     """A client of `zhiyin serve`, once that is ready, and the number of its process.
 
-    starting: seconds within which it must be. timeout: of a request, in seconds.
+    starting: seconds within which it must be. timeout: of a request, in seconds. log: where the server's goes, None for
+    here.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with subprocess.Popen(command("serve", store, artifact, "--port", port)) as server:
+    with (
+        nullcontext() if log is None else log.open("wb") as told,
+        subprocess.Popen(command("serve", store, artifact, "--port", port), stderr=told) as server,
+    ):
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=timeout) as client:
                 _wait_until_ready(client, server, starting)

@@ -387,7 +387,7 @@ def test_health_and_metrics(client: Client) -> None:
     [
         ("/", (APIRoute, "handle")),
         ("/static/app.js", (StaticFiles, "get_response")),
-        ("/api/v1/recommend/ann", (Service, "_list")),
+        ("/api/v1/recommend/ann", (Service, "_question")),
     ],
 )
 def test_an_unexpected_error_tells_the_log_and_not_the_client(

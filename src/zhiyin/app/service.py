@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from zhiyin.app.serving.everybody import latest_of, popular_of
 from zhiyin.app.serving.exposure import SHARE, Exposure
 from zhiyin.app.serving.found import Finder
 from zhiyin.app.serving.judged import Judge, Judgement, LanguageModelSettings
-from zhiyin.app.serving.ladder import Asked, listed
+from zhiyin.app.serving.ladder import Asked, lists_of, tried
 from zhiyin.app.serving.lists import RecommendRequest
 from zhiyin.app.serving.people import Person, person_of
 from zhiyin.app.serving.recording import (
@@ -288,28 +288,20 @@ class Service:
         self._stores.close()
 
     def _lists(self, requests: Sequence[RecommendRequest]) -> list[Recommendations | Exception]:
-        """A list for each of them, or why there is none, by one state and logged at once.
+        """A list for each of them, or why there is none, by one state, scored together and logged at once.
 
-        Users are scored one at a time: a product of larger matrices rounds differently, and lists that are asked
-        for together would differ from single ones in their near ties.
+        A product of larger matrices rounds differently: items that differ by nothing but that may change places.
         """
         state = self._current()
-        lists: list[Recommendations | Exception] = []
-        for request in requests:
-            try:
-                lists.append(self._list(state, request))
-            except Exception as error:
-                lists.append(error)
+        questions = [tried(self._question, state, request) for request in requests]
+        found = iter(lists_of(state.model, [each for each in questions if isinstance(each, Asked)]))
+        lists = [next(found) if isinstance(each, Asked) else each for each in questions]
         self._log([served for served in lists if isinstance(served, Recommendations)])
         return lists
 
-    def _list(self, state: ServingState, request: RecommendRequest) -> Recommendations:
+    def _question(self, state: ServingState, request: RecommendRequest) -> Asked:
         person = person_of(request.user_id, state, self._stores, self.clock(), request.items)
-        whole = listed(self._asked(state, person, replace(request, n=request.n + request.skip)))
-        shown = whole.items[request.skip :]
-        if request.behind:
-            shown = [replace(item, rank=item.rank + request.behind) for item in shown]
-        return replace(whole, items=shown)
+        return self._asked(state, person, request)
 
     def _asked(self, state: ServingState, person: Person, request: RecommendRequest) -> Asked:
         return Asked(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,9 @@ OWN = "blend"
 LEAST = 0.005
 """Share of the places that new items have at least: where none ever came, one that comes is shown to somebody."""
 
+REMEMBERED = 1 << 20
+"""Scores of a part that are kept until others are asked for."""
+
 
 class BlendConfig(ModelConfig):
     """parts: settings by registered name, or by `NAME:LABEL` where one model stands here more than once. encoders:
@@ -56,6 +59,22 @@ class BlendConfig(ModelConfig):
     exposure: float = Field(default=1.0, gt=0)
 
 
+class Told(NamedTuple):
+    """What a part says of some queries. factors: (items,) what its standings count, which are of this form. scores,
+    standing: (queries, items).
+    """
+
+    part: Model
+    factors: FloatVector
+    form: str
+    scores: FloatMatrix
+    standing: FloatMatrix
+
+    def of(self, row: int) -> "Told":
+        """Of one of the queries."""
+        return self._replace(scores=self.scores[row : row + 1], standing=self.standing[row : row + 1])
+
+
 class Blend:
     """score_i = sum over models m of w_m standing_mi, and what new items have besides."""
 
@@ -66,6 +85,7 @@ class Blend:
         self.config = config
         self.parts = dict(parts)
         self._known: BoolVector | None = None
+        self._latest: tuple[Sequence[Query], list[Told]] = (), []
         forms = np.array([FORMS.index(config.forms.get(name, FORMS[0])) for name in parts], np.int64)
         weights = np.array([config.weights.get(name, (1.0, 1.0)) for name in parts]).T
         self._weighing = Weighing(weights, config.level, forms)
@@ -117,8 +137,8 @@ class Blend:
         known, _ = self._fitted()
         scores = self._weighing.level * ~known[items]
         parts = np.zeros((len(items), len(query.history)))
-        for part, factors, form, found in self._scored([query]):
-            added = factors[items] * standings(found, known, form)[0, items]
+        for part, factors, form, found, standing in self._told_of(query):
+            added = factors[items] * standing[0, items]
             scores = scores + added
             if isinstance(part, AdditiveModel):
                 rows = np.flatnonzero(factors[items])
@@ -173,10 +193,15 @@ class Blend:
         """(queries, items) of all parts together; what each says that counts for known items is added to `singly`."""
         known, _ = self._fitted()
         scores = np.tile(self._weighing.level * ~known, (len(queries), 1))
-        for _, factors, form, found in self._scored(queries):
-            scores += factors * standings(found, known, form)
-            if singly is not None and factors[known].any():
-                singly.append(found)
+        latest: list[Told] = []
+        for told in self._said(queries):
+            scores += told.factors * told.standing
+            if singly is not None and told.factors[known].any():
+                singly.append(told.scores)
+            if scores.size <= REMEMBERED or len(queries) == 1:
+                latest.append(told)
+        if latest:
+            self._latest = queries, latest
         return scores
 
     def _tune(self, data: Dataset, held: Split, run: Run) -> dict[str, Any]:
@@ -236,17 +261,22 @@ class Blend:
         self._known = known
         self._factors = self._weighing.weights[(~known).astype(np.int64)]
 
-    def _scored(self, queries: Sequence[Query]) -> Iterator[tuple[Model, FloatVector, str, FloatMatrix]]:
-        """Each part that weighs anything, what its standings count (items,), their form, and its scores (queries,
-        items).
-        """
+    def _told_of(self, query: Query) -> Iterator[Told]:
+        """Of a query that was scored lately what was said then: an explanation comes after a score."""
+        queries, latest = self._latest
+        row = next((row for row, each in enumerate(queries) if each is query), None)
+        return self._said([query]) if row is None else (told.of(row) for told in latest)
+
+    def _said(self, queries: Sequence[Query]) -> Iterator[Told]:
+        """What each part says that weighs anything."""
         known, factors = self._fitted()
         for part, factor, form in zip(self.parts.values(), factors.T, self._weighing.forms, strict=True):
             if factor.any():
                 scores = part.score(queries)
                 # What the part knows nothing of stands below all others.
                 silent = np.full((len(queries), len(known) - scores.shape[1]), scores.min(initial=0.0))
-                yield part, factor, FORMS[form], np.concatenate([scores, silent], axis=1)
+                whole = np.concatenate([scores, silent], axis=1)
+                yield Told(part, factor, FORMS[form], whole, standings(whole, known, FORMS[form]))
 
     def _fitted(self) -> tuple[BoolVector, FloatMatrix]:
         """(n_items,) which items training met, and (n_items, parts) what standings by the parts count."""

@@ -52,8 +52,8 @@ class Fading:
         steps = steps[steps > last - self._windows.max()]
         ages = last - steps
         read = ages < self._windows
-        left: FloatMatrix = self.units[:, None] * np.exp(-np.outer(self.past, ages)) * (_shares(steps) * read)
-        return left
+        left: FloatMatrix = self.units[:, None] * np.exp(-np.outer(self.past, ages)) * read
+        return left * _shares(steps) if self.together else left
 
     def sums(self, histories: Histories, users: IntVector, n_items: int, bound: float) -> Sparse:
         """(rates * n_items, rates * n_items + n_items) float32: X'X and X'Y side by side, over all places of these

@@ -1,8 +1,8 @@
 """Where the list of a user comes from: the most that is known of them, down to nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -21,14 +21,25 @@ from zhiyin.app.serving.people import Person
 from zhiyin.app.serving.state import ServingState
 from zhiyin.app.serving.tastes import stated_words
 from zhiyin.app.words import WordsRequest
+from zhiyin.core.arrays import FloatVector
 from zhiyin.core.errors import ConfigError
+from zhiyin.core.models import Model
 from zhiyin.core.results import Reason, Recommendations
 from zhiyin.core.stores import TasteStore
+
+Found = TypeVar("Found")
+
+TOGETHER = 16
+"""People who are scored together, at most."""
+SCORES = 1 << 20
+"""Scores that are held at a time, of one part of a model."""
 
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """One request and what is known of who asks. tastes: where what they say that they like is kept."""
+    """One request and what is known of who asks. tastes: where what they say that they like is kept. scores: (items,)
+    of the model for them; None where they are still to be asked for.
+    """
 
     state: ServingState
     person: Person
@@ -37,19 +48,56 @@ class Asked:
     finder: Finder
     judgement: Judgement | None = None
     exposure: Exposure = NONE
+    scores: FloatVector | None = None
+
+
+def lists_of(model: Model, asked: Sequence[Asked]) -> list[Recommendations | Exception]:
+    """The list of each, or why there is none; those who like something are scored by `model` together."""
+    together = max(1, min(TOGETHER, SCORES // max(1, len(asked[0].state.items)))) if asked else 1
+    return [
+        found
+        for start in range(0, len(asked), together)
+        for found in _scored_lists(model, asked[start : start + together])
+    ]
+
+
+def _scored_lists(model: Model, asked: Sequence[Asked]) -> list[Recommendations | Exception]:
+    queries = [each.person.query for each in asked if each.person.likes]
+    scores = iter(model.score(queries) if queries else ())
+    return [tried(listed, replace(each, scores=next(scores)) if each.person.likes else each) for each in asked]
 
 
 def listed(asked: Asked) -> Recommendations:
     """The list of the highest rung that knows enough."""
-    lists = (rung(asked) for rung in RUNGS)
-    return next(found for found in lists if found is not None)
+    request = asked.request
+    whole = replace(asked, request=replace(request, n=request.n + request.skip))
+    found = next(found for found in (rung(whole) for rung in RUNGS) if found is not None)
+    shown = found.items[request.skip :]
+    if request.behind:
+        shown = [replace(item, rank=item.rank + request.behind) for item in shown]
+    return replace(found, items=shown)
+
+
+def tried(do: Callable[..., Found], *given: object) -> Found | Exception:
+    """What `do` returns, or the error that it raises."""
+    try:
+        return do(*given)
+    except Exception as error:
+        return error
 
 
 def liked(asked: Asked) -> Recommendations | None:
     """By what the log tells that they like ("personal"), else by what this request alone does ("session")."""
     if not asked.person.likes:
         return None
-    return list_of(asked.state, asked.person, asked.request, judgement=asked.judgement, exposure=asked.exposure)
+    return list_of(
+        asked.state,
+        asked.person,
+        asked.request,
+        judgement=asked.judgement,
+        exposure=asked.exposure,
+        scores=asked.scores,
+    )
 
 
 def words(asked: Asked) -> Recommendations | None:

@@ -48,13 +48,16 @@ def list_of(
     *,
     judgement: Judgement | None = None,
     exposure: Exposure = NONE,
+    scores: FloatVector | None = None,
 ) -> Recommendations:
     """The list of a user who likes something, without the items `hidden`.
 
     judgement: orders the list anew, whose scores then may rise from one item to the next. exposure: of new
-    items, which have what places are due to them after that.
+    items, which have what places are due to them after that. scores: (items,) of the model; None asks for them.
     """
-    scores, mask = state.model.score([person.query])[0], _eligible(state, person, request, hidden)
+    if scores is None:
+        scores = state.model.score([person.query])[0]
+    mask = _eligible(state, person, request, hidden)
 
     def best(n: int) -> tuple[IntVector, FloatVector]:
         return _best(scores, n, mask)

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from zhiyin.app.serving.recording import checked_id
 from zhiyin.app.serving.state import ServingState
 from zhiyin.core.arrays import IntVector
@@ -21,7 +19,7 @@ SEEN_EVENTS = 20_000
 @dataclass(frozen=True, eq=False)
 class Person:
     """events: the latest of the log. rows: of their items, `UNKNOWN` where the system knows none. query: the question
-    that stands after them. seen: rows that count as seen.
+    that stands after them. seen: rows that count as seen, some more than once.
 
     visiting: whether the log holds nothing that they like, so that all there may be is told in this request.
     """
@@ -57,5 +55,5 @@ def person_of(user_id: str, state: ServingState, stores: Stores, now: int, liked
         log = Events.concat([log, told])
         query = system.query(log, now, attributes, state.items)
     rows = state.items.rows(log.item_id)
-    seen = np.unique(rows[seen_mask(log, system.settings) & (rows != UNKNOWN)])
+    seen = rows[seen_mask(log, system.settings) & (rows != UNKNOWN)]
     return Person(user_id, log, rows, query, seen, visiting=not (stored.history.weights > 0).any())
