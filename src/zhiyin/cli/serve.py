@@ -66,6 +66,8 @@ def serve(
             create_app(server.service, keyed=keyed),
             host=host,
             port=port,
+            # Of the two that the server may find, the one that bounds how long the headers of a request are.
+            http="h11",
             log_config=None,
             access_log=False,
             server_header=False,

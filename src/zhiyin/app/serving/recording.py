@@ -1,6 +1,6 @@
 """What goes into the log: events that were checked, and lists as they were shown."""
 
-import unicodedata
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,6 +16,7 @@ from zhiyin.core.stores import Impressions
 
 _REQUIRED = ("user_id", "item_id", "event")
 _OPTIONAL = ("session_id", "event_id", "recommendation_id")
+_UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -58,19 +59,18 @@ def checked_events(events: Events, now: int) -> Events:
 
     One event of a far future would make all others old, so none may be later than `now` by more than a day.
     """
-    problems: list[Problem] = []
-    for row in range(len(events)):
-        for name in (*_REQUIRED, *_OPTIONAL):
-            given = getattr(events, name)[row]
-            reason = None if given is None and name in _OPTIONAL else _id_problem(given)
-            if reason:
-                problems.append(Problem(row, name, reason))
-        if np.isinf(events.value[row]):
-            problems.append(Problem(row, "value", "must be a finite number"))
-        if events.timestamp[row] > now + AHEAD_MS:
-            problems.append(Problem(row, "timestamp", "must not be later than now by more than a day"))
+    problems = [
+        Problem(row, name, reason)
+        for name in (*_REQUIRED, *_OPTIONAL)
+        for row, given in enumerate(getattr(events, name))
+        if not (given is None and name in _OPTIONAL) and (reason := _id_problem(given)) is not None
+    ]
+    for row in np.flatnonzero(np.isinf(events.value)).tolist():
+        problems.append(Problem(row, "value", "must be a finite number"))
+    for row in np.flatnonzero(events.timestamp > now + AHEAD_MS).tolist():
+        problems.append(Problem(row, "timestamp", "must not be later than now by more than a day"))
     if problems:
-        raise EventsRefusedError(problems)
+        raise EventsRefusedError(sorted(problems, key=lambda problem: problem.row))
     return events
 
 
@@ -142,6 +142,6 @@ def _id_problem(identifier: object) -> str | None:
         return "must be text that is not empty"
     if len(identifier) > MAX_ID_LENGTH:
         return f"must be at most {MAX_ID_LENGTH} characters long"
-    if any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in identifier):
+    if _UNUSABLE.search(identifier):
         return "must hold no control characters and no halves of surrogate pairs"
     return None
