@@ -179,15 +179,15 @@ def test_a_key_of_another_tenant_opens_nothing(tmp_path: Path) -> None:
 
 def test_a_server_without_keys_stays_on_this_machine(service: Service, clock: Clock) -> None:
     for host in ("127.0.0.1", "::1", "localhost"):
-        assert not needs_keys(service, host)
+        assert not needs_keys(service.access, host)
     for host in ("0.0.0.0", "192.168.1.5", "shop.example"):  # noqa: S104
         with pytest.raises(ConfigError, match="zhiyin keys create"):
-            needs_keys(service, host)
+            needs_keys(service.access, host)
     made(service, "read", lasting_ms=1000)
     for _ in range(2):
         # A shop that was closed does not open by itself when its last key ends.
-        assert needs_keys(service, "0.0.0.0")  # noqa: S104
-        assert needs_keys(service, "127.0.0.1")
+        assert needs_keys(service.access, "0.0.0.0")  # noqa: S104
+        assert needs_keys(service.access, "127.0.0.1")
         clock.now += 1000
 
 

@@ -1,10 +1,13 @@
 """Use case: a published system over a store, ready to answer."""
 
 import logging
+from contextlib import closing
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+from zhiyin.app.access import Access
+from zhiyin.app.clock import now_ms
 from zhiyin.app.loading import load_system
 from zhiyin.app.service import SHARE, LanguageModelSettings, Service
 from zhiyin.app.serving.committer import Committer
@@ -86,12 +89,18 @@ def _language_model(judging: LanguageModelSettings) -> ChatEndpoint | None:
     return None if judging.endpoint is None else ChatEndpoint(judging.endpoint)
 
 
-def needs_keys(service: Service, host: str) -> bool:
-    """Whether a server of this service at `host` asks for keys: wherever there are any.
+def needs_keys_at(store: str, tenant: str, host: str) -> bool:
+    """As `needs_keys`, of the tenant's store. Raises `StoreError` besides, as opening does."""
+    with closing(open_stores(store, tenant)) as stores:
+        return needs_keys(Access(stores.keys, now_ms), host)
+
+
+def needs_keys(access: Access, host: str) -> bool:
+    """Whether a server at `host` asks for keys: wherever there are any.
 
     Raises `ConfigError` where there are none and others than this machine could reach it.
     """
-    if service.access.in_use():
+    if access.in_use():
         return True
     if not _is_loopback(host):
         raise ConfigError(

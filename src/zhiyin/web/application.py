@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
+from starlette.types import Lifespan
 
 from zhiyin import __version__
 from zhiyin.app.service import Service
@@ -31,14 +32,17 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(service: Service, *, keyed: bool = False) -> FastAPI:
-    """The application that answers for `service`; keyed: to those alone who have a key of its store."""
+def create_app(service: Service, *, keyed: bool = False, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    """The application that answers for `service`; keyed: to those alone who have a key of its store. lifespan: what is
+    done before it answers and after.
+    """
     app = FastAPI(
         title="Zhiyin",
         version=__version__,
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        lifespan=lifespan,
         responses={
             404: {"model": ErrorOut, "description": "There is no such thing"},
             408: {"model": ErrorOut, "description": "The body did not come in time"},

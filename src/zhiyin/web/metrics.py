@@ -1,9 +1,15 @@
 """Counters and times for Prometheus."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from zhiyin.app.service import Service
 from zhiyin.core.results import Recommendations
+
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+"""Names, in the environment of processes that count together, the folder in which they do."""
 
 
 class Metrics:
@@ -25,15 +31,33 @@ class Metrics:
             registry=self.registry,
         )
         self.new_items = Gauge(
-            "zhiyin_new_items", "Items that training has not seen.", ["recommendable"], registry=self.registry
+            "zhiyin_new_items",
+            "Items that training has not seen.",
+            ["recommendable"],
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
         )
         self.encoded = Gauge(
-            "zhiyin_new_contents_encoded", "Contents of new items given to encoders.", registry=self.registry
+            "zhiyin_new_contents_encoded",
+            "Contents of new items given to encoders.",
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
         )
         self.refused = Gauge(
-            "zhiyin_version_refused", "1 where the version published last cannot serve.", registry=self.registry
+            "zhiyin_version_refused",
+            "1 where the version published last cannot serve.",
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
         )
         self.events = Counter("zhiyin_events_recorded", "Events added to the log.", registry=self.registry)
+
+    def told(self) -> bytes:
+        """All of them as Prometheus reads them, of all processes that count together."""
+        registry = self.registry
+        if SHARED in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Counts a request. route: its pattern, not the path: ids in labels would make a time series a user."""

@@ -4,7 +4,7 @@ from asyncio import wrap_future
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from zhiyin.app.access import Access
@@ -215,4 +215,4 @@ def add_metrics(api: APIRouter, service: Service, metrics: Metrics) -> None:
             metrics.new_items.labels(recommendable).set(items)
         metrics.encoded.set(service.encoded())
         metrics.refused.set(service.refused() is not None)
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(metrics.told(), media_type=CONTENT_TYPE_LATEST)
