@@ -12,6 +12,7 @@ from zhiyin.cli.enrich import enrich
 from zhiyin.cli.evaluate import evaluate
 from zhiyin.cli.find import find
 from zhiyin.cli.finetune import finetune
+from zhiyin.cli.follow import follow
 from zhiyin.cli.ingest import ingest
 from zhiyin.cli.keys import keys
 from zhiyin.cli.recommend import recommend
@@ -24,6 +25,7 @@ from zhiyin.core.errors import ZhiyinError
 application = typer.Typer(no_args_is_help=True, add_completion=False, help="Recommendations from a table of events.")
 for command in (
     ingest,
+    follow,
     enrich,
     finetune,
     tune,

@@ -39,7 +39,7 @@ def ingest(
             store=store,
             catalogue=catalogue,
             users=users,
-            columns=dict(_pair(mapping) for mapping in columns or []),
+            columns=dict(pair(mapping) for mapping in columns or []),
             strict=strict,
             clean=clean or [],
             refused=refused,
@@ -51,7 +51,8 @@ def ingest(
         _show(report, Console(markup=False, emoji=False))
 
 
-def _pair(mapping: str) -> tuple[str, str]:
+def pair(mapping: str) -> tuple[str, str]:
+    """Of COLUMN=NAME. Raises `InputError` for anything else."""
     column, sign, name = mapping.rpartition("=")
     if not sign or not column or not name:
         raise InputError(f"--map {mapping}: write it as COLUMN=NAME, for example --map buyer=user_id")

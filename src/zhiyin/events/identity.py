@@ -72,9 +72,12 @@ class Occurrences:
         counts.execute("COMMIT")
         return before
 
+    def close(self) -> None:
+        self._counts.close()
+        self._folder.cleanup()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._counts.close()
-        self._folder.cleanup()
+        self.close()

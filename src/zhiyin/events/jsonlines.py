@@ -40,7 +40,7 @@ def _keys(path: Path, name: str) -> tuple[str, ...]:
         for block in blocks(stream):
             for place, line in enumerate(block.lines):
                 if place not in block.broken:
-                    keys.update(dict.fromkeys(_object(line)[0]))
+                    keys.update(dict.fromkeys(object_of(line)[0]))
             if len(keys) > KEYS:
                 raise InputError(
                     f"{name}: more than {KEYS} different keys; name them alike in every row and nest what is free"
@@ -60,20 +60,21 @@ def _batches(path: Path, name: str, keys: tuple[str, ...], log: RefusalLog) -> I
                 if not line.strip() and place not in block.broken:
                     continue
                 read += 1
-                record, reason = _object(line) if place not in block.broken else ({}, block.broken[place])
+                record, reason = object_of(line) if place not in block.broken else ({}, block.broken[place])
                 if reason is None:
                     records.append(record)
                     rows.append(row)
                 else:
                     log.add(Refusal(name, row, "", line[:SHOWN], reason))
             cells = {
-                str(place): pl.Series([_cell(record.get(key)) for record in records], dtype=pl.String)
+                str(place): pl.Series([cell_of(record.get(key)) for record in records], dtype=pl.String)
                 for place, key in enumerate(keys)
             }
             yield Records(pl.DataFrame(cells), np.asarray(rows, np.int64), read)
 
 
-def _object(line: str) -> tuple[dict[str, Any], str | None]:
+def object_of(line: str) -> tuple[dict[str, Any], str | None]:
+    """The object that a line holds, or why it holds none."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -81,7 +82,8 @@ def _object(line: str) -> tuple[dict[str, Any], str | None]:
     return (record, None) if isinstance(record, dict) else ({}, "bad-json")
 
 
-def _cell(value: Any) -> str | None:
+def cell_of(value: Any) -> str | None:
+    """A value as the text of a column."""
     if value is None:
         return None
     if isinstance(value, list):

@@ -86,10 +86,11 @@ class EventFile:
                     for item, title in titled.select("item_id", "title").iter_rows():
                         self.titles.setdefault(item, title)
                 if frame.height:
-                    yield _events(frame, occurrences)
+                    yield events_of(frame, occurrences)
 
 
-def _events(frame: pl.DataFrame, occurrences: Occurrences) -> Events:
+def events_of(frame: pl.DataFrame, occurrences: Occurrences) -> Events:
+    """Checked rows as events, with ids for those that have none."""
     ids = frame["event_id"].to_list()
     unnamed = frame["event_id"].is_null()
     if unnamed.any():

@@ -47,6 +47,12 @@ class RefusalLog:
                 self._writer.writerow([field.name for field in fields(Refusal)])
             self._writer.writerow([harmless(refusal.file), refusal.row, *texts])
 
+    def flush(self) -> None:
+        """Raises `InputError` where the file cannot be written."""
+        if self._file is not None:
+            with self._errors():
+                self._file.flush()
+
     @property
     def total(self) -> int:
         return sum(sum(counts.values()) for counts in self.counts.values())

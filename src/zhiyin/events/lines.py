@@ -1,0 +1,111 @@
+"""Lines of JSON that come one after the other, each an event, as checked `Events`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from zhiyin.core.events import Events
+from zhiyin.events.checking import check_events
+from zhiyin.events.columns import recognise
+from zhiyin.events.identity import Occurrences
+from zhiyin.events.jsonlines import cell_of, object_of
+from zhiyin.events.reading import events_of
+from zhiyin.events.refusals import SHOWN, Refusal, RefusalLog
+from zhiyin.events.sources import LINE_BYTES, source_name
+from zhiyin.events.tail import Lines, Tail
+
+_WANTED = (
+    "user_id",
+    "item_id",
+    "event",
+    "value",
+    "timestamp",
+    "session_id",
+    "event_id",
+    "recommendation_id",
+    "position",
+)
+_DEFAULT = "view"
+
+
+class FollowedFile:
+    """A file of JSON Lines that goes on: what comes is given as batches, and refused lines go to `log`.
+
+    columns: key of the lines -> canonical name. A line tells its event's id or its time: without both, an event that
+    happens again could not be told from a line that is read again. Lines without an id get the one that reading the
+    file from its beginning gives them, so that it may be read again at any time. To be closed.
+    """
+
+    def __init__(self, path: Path, log: RefusalLog, columns: Mapping[str, str]) -> None:
+        self.name = source_name(path)
+        self.read = 0
+        self._log = log
+        self._columns = columns
+        self._tail = Tail(path)
+        self._generation = 0
+        self._occurrences: Occurrences | None = None
+
+    def events(self) -> Events | None:
+        """What has come since; None where nothing has. Raises `InputError` for a file that cannot be read."""
+        lines = self._tail.read()
+        return None if lines is None else self._checked(lines)
+
+    def close(self) -> None:
+        self._tail.close()
+        if self._occurrences is not None:
+            self._occurrences.close()
+
+    def _checked(self, lines: Lines) -> Events:
+        rows, objects = [], []
+        for row, line in enumerate(lines.lines, lines.first):
+            if not line.strip():
+                continue
+            self.read += 1
+            found, reason = _object(line)
+            if reason is not None:
+                self._refuse(row, "", line.decode("utf-8", "replace"), reason)
+            else:
+                rows.append(row)
+                objects.append(found)
+        frame = self._frame(objects)
+        untold = (frame["event_id"].is_null() & frame["timestamp"].is_null()).to_numpy()
+        for place in np.flatnonzero(untold).tolist():
+            self._refuse(rows[place], "timestamp", "", "no-id-and-no-time")
+        kept = np.flatnonzero(~untold)
+        checked = check_events(frame[kept.tolist()], np.asarray(rows, np.int64)[kept], _DEFAULT, self.name, self._log)
+        return events_of(checked, self._counted())
+
+    def _frame(self, objects: list[dict[str, Any]]) -> pl.DataFrame:
+        keys = list(dict.fromkeys(key for each in objects for key in each))
+        places = recognise(keys, self._columns, _WANTED, self.name, ())
+        told = {name: keys[place] for name, place in places.items()}
+        return pl.DataFrame(
+            {
+                name: pl.Series([cell_of(each.get(told.get(name, ""))) for each in objects], dtype=pl.String)
+                for name in _WANTED
+            }
+        )
+
+    def _counted(self) -> Occurrences:
+        """Of the rows of this file alone."""
+        if self._occurrences is None or self._generation != self._tail.generation:
+            if self._occurrences is not None:
+                self._occurrences.close()
+            self._occurrences, self._generation = Occurrences(), self._tail.generation
+        return self._occurrences
+
+    def _refuse(self, row: int, field: str, value: str, reason: str) -> None:
+        self._log.add(Refusal(self.name, row, field, value[:SHOWN], reason))
+
+
+def _object(line: bytes) -> tuple[dict[str, Any], str | None]:
+    if len(line) >= LINE_BYTES:
+        return {}, "field-too-large"
+    try:
+        text = line.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return {}, "bad-encoding"
+    return object_of(text) if "\0" not in text else ({}, "bad-encoding")
