@@ -77,12 +77,35 @@ class TrainReport:
     removals: tuple[Removal, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What was chosen on which data, and how it is to be fitted."""
+
+    data: Dataset
+    comparing: ComparisonRequest
+    comparison: Comparison
+
+
 def train(request: TrainRequest) -> TrainReport:
     """Chooses on validation data, tests the choice, refits it on everything and publishes it under `request.out`."""
     began = time.monotonic()
-    data = prepare_dataset(request.store, request.preparation, request.out / VECTORS)
-    comparing = _comparing(request, (time.monotonic() - began) / 60.0)
-    comparison = _compared(data, request, comparing)
+    data = prepared(request)
+    return publish_choice(request, choose(request, data, (time.monotonic() - began) / 60.0))
+
+
+def prepared(request: TrainRequest) -> Dataset:
+    return prepare_dataset(request.store, request.preparation, request.out / VECTORS)
+
+
+def choose(request: TrainRequest, data: Dataset, spent: float) -> Choice:
+    """spent: minutes that are gone already."""
+    comparing = _comparing(request, spent)
+    return Choice(data, comparing, _compared(data, request, comparing))
+
+
+def publish_choice(request: TrainRequest, choice: Choice, extra: Mapping[str, Any] | None = None) -> TrainReport:
+    """The choice, refitted on everything, as the current version. extra: what its manifest tells besides."""
+    data, comparing, comparison = choice.data, choice.comparing, choice.comparison
     chosen = comparison.chosen
     request.announce(f"{chosen.model}, refitting on everything")
     main = refit(chosen, data, comparing, "everything")
@@ -93,7 +116,7 @@ def train(request: TrainRequest) -> TrainReport:
     if data.user_features.columns:
         models[PROFILE] = make_model(PROFILE)
         models[PROFILE].fit(data, comparing.selection(PROFILE).run())
-    manifest = _publish(request, data, comparison, models)
+    manifest = _publish(request, data, comparison, models, extra or {})
     for kept in (request.out / CHECKPOINTS).glob("**/checkpoint.*"):
         kept.unlink()
     return TrainReport(
@@ -139,13 +162,20 @@ def _compared(data: Dataset, request: TrainRequest, comparing: ComparisonRequest
     return without_comparison(request.model or FALLBACK, request.settings if request.model else {}, [note])
 
 
-def _publish(request: TrainRequest, data: Dataset, comparison: Comparison, models: Mapping[str, Model]) -> Manifest:
+def _publish(
+    request: TrainRequest,
+    data: Dataset,
+    comparison: Comparison,
+    models: Mapping[str, Model],
+    extra: Mapping[str, Any],
+) -> Manifest:
     page = render_report(comparison.board, profile_of(data), comparison.parts, title="Training")
     documents = {REPORT: page.encode(), BOARD: comparison.board.to_json().encode()}
     told = {
         "settings": request.preparation.model_dump(mode="json"),
         "split": {"protocol": comparison.protocol, "seed": request.seed, "words": comparison.board.protocol},
         "metrics": _metrics(comparison),
+        "extra": extra,
     }
     return publish_fitted(request.out, data, models, documents, told)
 

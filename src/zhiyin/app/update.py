@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zhiyin.app.comparison import people_of
+from zhiyin.app.incumbent import answers_of
 from zhiyin.app.loading import VECTORS, load_system
 from zhiyin.app.prepare import prepare_dataset
 from zhiyin.app.publishing import BOARD, REPORT, publish_fitted
@@ -15,17 +15,13 @@ from zhiyin.app.registry import make_model
 from zhiyin.app.selection import WATCHED, Selection
 from zhiyin.app.system import System
 from zhiyin.artifacts.folder import current
-from zhiyin.core.arrays import IntVector
-from zhiyin.core.dataset import Dataset, Holdout, Query
+from zhiyin.core.dataset import Dataset
 from zhiyin.core.errors import ArtifactError, InputError
 from zhiyin.core.models import Before, Model, Progress, Silent
 from zhiyin.core.results import Manifest
-from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
-from zhiyin.dataset.features import user_vector
 from zhiyin.dataset.splits import next_events_since
 from zhiyin.evaluation.drift import Drift, drift_since
 from zhiyin.evaluation.intervals import Interval, bootstrap_interval
-from zhiyin.evaluation.ranking import evaluate_ranking
 
 MAIN = "main"
 
@@ -76,7 +72,7 @@ def update(request: UpdateRequest) -> UpdateReport:
     places = system.items.rows(data.items.ids)
     since = manifest.data["now"] + 1
     drift = drift_since(data, since, places)
-    found, tested = _found(system, data, places, request.store), _tested(manifest)
+    found, tested = _found(system, data, request.store), _tested(manifest)
     name = str(manifest.components[MAIN]["model"])
     if data.fingerprint == manifest.data["fingerprint"]:
         return UpdateReport(drift, found, tested, name, None)
@@ -105,33 +101,13 @@ def update(request: UpdateRequest) -> UpdateReport:
     return UpdateReport(drift, found, tested, name, publish_fitted(request.out, data, models, documents, told))
 
 
-def _found(system: System, data: Dataset, places: IntVector, store: str) -> Interval | None:
+def _found(system: System, data: Dataset, store: str) -> Interval | None:
     try:
         asked = next_events_since(data, system.manifest.data["now"] + 1).holdout
     except InputError:
         return None
-    known = [row for row, targets in enumerate(asked.targets) if (places[targets] != UNKNOWN).all()]
-    asked = _as_known(asked.take(np.array(known, np.int64)), system, data, places, store)
-    return bootstrap_interval(evaluate_ranking(system.model, asked, len(system.items)).metrics[WATCHED])
-
-
-def _as_known(holdout: Holdout, system: System, data: Dataset, places: IntVector, store: str) -> Holdout:
-    """The questions as the system hears them: over its items, with what it reads of users."""
-    people = people_of(store)
-    told = Vocabulary(people.user_id).rows(data.users.ids[holdout.users])
-    queries = []
-    for query, row in zip(holdout.queries, told.tolist(), strict=True):
-        history = query.history.take(np.flatnonzero(places[query.history.items] != UNKNOWN))
-        own = {} if row == UNKNOWN else {name: column[row] for name, column in people.attributes.items()}
-        features = user_vector(system.user_columns, own) if system.user_columns else None
-        queries.append(Query(replace(history, items=places[history.items]), query.now, features))
-    seen = (places[rows] for rows in holdout.seen)
-    return replace(
-        holdout,
-        queries=tuple(queries),
-        targets=tuple(places[rows] for rows in holdout.targets),
-        seen=tuple(rows[rows != UNKNOWN] for rows in seen),
-    )
+    found = answers_of(system, data, asked, store)
+    return bootstrap_interval(found[~np.isnan(found)])
 
 
 def _tested(manifest: Manifest) -> Interval | None:

@@ -16,6 +16,7 @@ from zhiyin.cli.follow import follow
 from zhiyin.cli.ingest import ingest
 from zhiyin.cli.keys import keys
 from zhiyin.cli.recommend import recommend
+from zhiyin.cli.retrain import retrain
 from zhiyin.cli.serve import serve
 from zhiyin.cli.train import train
 from zhiyin.cli.tune import tune
@@ -31,6 +32,7 @@ for command in (
     tune,
     train,
     update,
+    retrain,
     evaluate,
     recommend,
     find,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 
 from zhiyin.cli.options import Store
 from zhiyin.cli.show import Bars, choice, cleaned, console, leaderboard
@@ -52,10 +53,15 @@ def train(
     if as_json:
         typer.echo(json.dumps(_as_json(report), ensure_ascii=False))
         return
+    show(report, screen, out, chosen=model is None)
+
+
+def show(report: "TrainReport", screen: Console, out: Path, *, chosen: bool) -> None:
+    """chosen: whether among several models."""
     leaderboard(report.board, screen)
     for note in report.notes:
         screen.print(note, style="yellow", soft_wrap=True)
-    if model is None:
+    if chosen:
         choice(report.board, screen)
     screen.print(f"published {report.chosen.model} as {report.manifest.manifest_id} in {out}", soft_wrap=True)
     screen.print(f"report: {report.page}", soft_wrap=True)
