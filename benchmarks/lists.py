@@ -55,8 +55,9 @@ def plain_list_of(user: str) -> str:
     return f"{list_of(user)}&explain=false"
 
 
-def made(work: Path, users: int, items: int, history: int) -> str:
+def made(work: Path, users: int = 3_000, items: int = 10_000, history: int = 50) -> str:
     """The URL of a store with all that happened in the shop."""
+    work.mkdir(parents=True, exist_ok=True)
     store = f"sqlite:///{work / 'shop.db'}"
     if not (work / "shop.db").exists():
         indptr = np.arange(users + 1) * history
@@ -72,6 +73,15 @@ def made(work: Path, users: int, items: int, history: int) -> str:
         pl.DataFrame({"item_id": [f"i{row}" for row in range(items)]}).write_parquet(work / "items.parquet")
         zhiyin("ingest", work / "events.parquet", "--catalogue", work / "items.parquet", "--store", store)
     return store
+
+
+def trained(work: Path, store: str, model: str | None, minutes: float) -> Path:
+    """The folder of a system over the shop. model: None for the best of all."""
+    artifact = work / (model or "best")
+    if not artifact.exists():
+        chosen = () if model is None else ("--model", model)
+        zhiyin("train", "--store", store, "--out", artifact, "--minutes", minutes, *chosen)
+    return artifact
 
 
 def zhiyin(*words: object) -> None:
@@ -163,12 +173,8 @@ def main() -> int:
 
 
 def measured(options: argparse.Namespace, work: Path) -> int:
-    work.mkdir(parents=True, exist_ok=True)
     store = made(work, options.users, options.items, options.history)
-    artifact = work / (options.model or "best")
-    if not artifact.exists():
-        chosen = () if options.model is None else ("--model", options.model)
-        zhiyin("train", "--store", store, "--out", artifact, "--minutes", options.minutes, *chosen)
+    artifact = trained(work, store, options.model, options.minutes)
     system = load_system(artifact)
     users = [f"u{user}" for user in np.random.default_rng(2).permutation(options.users)]
     first, *others = sorted(os.sched_getaffinity(0))

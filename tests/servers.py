@@ -13,6 +13,7 @@ import uvicorn
 
 from zhiyin.app.service import Service
 from zhiyin.web.application import create_app
+from zhiyin.web.shedding import SheddingProtocol
 
 PROGRAM = Path(sys.executable).with_name("zhiyin")
 
@@ -29,7 +30,8 @@ def served(service: Service, *, keyed: bool = False) -> Iterator[str]:
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = Server(uvicorn.Config(create_app(service, keyed=keyed), log_level="warning", ws="none"))
+        application = create_app(service, keyed=keyed)
+        server = Server(uvicorn.Config(application, http=SheddingProtocol, log_level="warning", ws="none"))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         assert started.wait(30)

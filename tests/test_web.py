@@ -32,6 +32,7 @@ from zhiyin.web.application import create_app
 from zhiyin.web.bodies import MAX_ROWS
 from zhiyin.web.guard import MAX_BODY_BYTES, Guard
 from zhiyin.web.schemas import LATEST_TIMESTAMP
+from zhiyin.web.shedding import Load
 
 FOLDER = Path(zhiyin.web.__file__).parent
 
@@ -194,7 +195,7 @@ def test_a_client_that_does_not_read_holds_up_nobody_else(monkeypatch: pytest.Mo
         await Response("answered")(scope, receive, send)
 
     async def dawdle() -> int:
-        guard = Guard(app, at_once=1)
+        guard = Guard(app, load=Load(1))
         stuck = asyncio.Event()
 
         async def receive() -> Message:
@@ -226,7 +227,7 @@ def test_more_than_can_be_answered_at_once_is_told_to_come_again() -> None:
         await Response("answered")(scope, receive, send)
 
     async def crowd() -> tuple[int, httpx.Response, int, int]:
-        transport = httpx.ASGITransport(Guard(slow, at_once=1))
+        transport = httpx.ASGITransport(Guard(slow, load=Load(1)))
         async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
             first = asyncio.create_task(client.get("/first"))
             await entered.wait()

@@ -43,6 +43,7 @@ def serve(
     from zhiyin.app.settings import read_settings  # noqa: PLC0415
     from zhiyin.cli.logs import log_as_json  # noqa: PLC0415
     from zhiyin.cli.workers import Worker, serve_with  # noqa: PLC0415
+    from zhiyin.web.shedding import SheddingProtocol  # noqa: PLC0415
 
     level = logging.INFO if requests else logging.WARNING
     log_as_json(level)
@@ -56,8 +57,7 @@ def serve(
     listening: dict[str, Any] = {
         "host": host,
         "port": port,
-        # Of the two that the server may find, the one that bounds how long the headers of a request are.
-        "http": "h11",
+        "http": SheddingProtocol,
         "log_config": None,
         "access_log": False,
         "server_header": False,

@@ -25,6 +25,7 @@ from zhiyin.web.routes import (
     add_tastes,
 )
 from zhiyin.web.schemas import ErrorOut
+from zhiyin.web.shedding import MAX_AT_ONCE, Load
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": ErrorOut, "description": "No key came, or none that is good"},
@@ -54,7 +55,8 @@ def create_app(service: Service, *, keyed: bool = False, lifespan: Lifespan[Fast
     )
     metrics = Metrics()
     add_errors(app)
-    app.add_middleware(Guard)
+    app.state.load = Load(MAX_AT_ONCE, metrics.shed.inc)
+    app.add_middleware(Guard, load=app.state.load)
     app.add_middleware(Journal, metrics=metrics)
     closed = APIRouter(dependencies=[Depends(Gate(service.access))], responses=REFUSALS) if keyed else APIRouter()
     if keyed:

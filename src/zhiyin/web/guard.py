@@ -7,15 +7,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zhiyin.web.errors import error_answer
+from zhiyin.web.shedding import HEALTH, RETRY_SECONDS, TOO_MUCH, Load
 
 LOG = logging.getLogger(__name__)
 MAX_BODY_BYTES = 1 << 20
 CLIENT_SECONDS = 10.0
 """Within which a body has come, and a part of an answer is read: a client that dawdles holds nothing up."""
-MAX_AT_ONCE = 64
-"""Requests that are answered at a time. Of more a machine answers no more in a second, and each of them later."""
-RETRY_SECONDS = 1
-HEALTH = "/api/health/"
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -38,11 +35,10 @@ class Guard:
     What tells how the server is, under `HEALTH`, is answered however much else is.
     """
 
-    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES, at_once: int = MAX_AT_ONCE) -> None:
+    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES, load: Load | None = None) -> None:
         self._app = app
         self._limit = limit
-        self._at_once = at_once
-        self._answering = 0
+        self._load = load or Load()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -59,7 +55,7 @@ class Guard:
                 message = {**message, "headers": [*message.get("headers", ()), *extra]}
             elif counted and not message.get("more_body"):
                 # The answer is made: how long the client takes to read it holds nobody else up.
-                self._answering, counted = self._answering - 1, False
+                self._load.answering, counted = self._load.answering - 1, False
             async with asyncio.timeout(CLIENT_SECONDS):
                 await send(message)
 
@@ -80,7 +76,7 @@ class Guard:
         async def replayed() -> Message:
             return pending.pop() if pending else await receive()
 
-        self._answering, counted = self._answering + 1, True
+        self._load.answering, counted = self._load.answering + 1, True
         try:
             await self._app(scope, replayed, guarded)
         except Exception:
@@ -90,14 +86,13 @@ class Guard:
             answer = error_answer(500, "something went wrong here; the log of the server says what")
             await answer(scope, replayed, guarded)
         finally:
-            self._answering -= counted
+            self._load.answering -= counted
 
     def _refusal(self, path: str, body: bytes) -> Response | None:
         if len(body) > self._limit:
             return error_answer(413, f"the body is larger than {self._limit} bytes; send less at a time")
-        if self._answering >= self._at_once and not path.startswith(HEALTH):
-            later = {"Retry-After": str(RETRY_SECONDS)}
-            return error_answer(503, "more is asked than can be answered now; ask again later", headers=later)
+        if self._load.full and not path.startswith(HEALTH):
+            return error_answer(503, TOO_MUCH, headers={"Retry-After": str(RETRY_SECONDS)})
         return None
 
     async def _body(self, receive: Receive) -> bytes | None:

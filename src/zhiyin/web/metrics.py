@@ -23,6 +23,9 @@ class Metrics:
         self.seconds = Histogram(
             "zhiyin_http_request_seconds", "Time to answer a request.", ["route"], registry=self.registry
         )
+        self.shed = Counter(
+            "zhiyin_http_requests_shed", "Requests refused before they were read.", registry=self.registry
+        )
         self.lists = Counter("zhiyin_lists_served", "Lists served, by rung.", ["rung"], registry=self.registry)
         self.places = Counter(
             "zhiyin_list_places",

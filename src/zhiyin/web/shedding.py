@@ -1,0 +1,67 @@
+"""Refusing what is too much before it is read.
+
+To read a request and refuse it like any other answer takes a seventh of what a list takes: a server that is asked for
+three times what it can answer would do hardly anything else.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MAX_AT_ONCE = 64
+"""Requests that are answered at a time. Of more a machine answers no more in a second, and each of them later."""
+RETRY_SECONDS = 1
+HEALTH = "/api/health/"
+TOO_MUCH = "more is asked than can be answered now; ask again later"
+
+_BODY = json.dumps({"error": TOO_MUCH, "problems": []}, separators=(",", ":")).encode()
+REFUSAL = (
+    b"HTTP/1.1 503 Service Unavailable\r\n"
+    b"content-type: application/json\r\n"
+    b"content-length: %d\r\n"
+    b"retry-after: %d\r\n"
+    b"x-content-type-options: nosniff\r\n"
+    b"content-security-policy: default-src 'none'\r\n"
+    b"connection: close\r\n\r\n%b"
+) % (len(_BODY), RETRY_SECONDS, _BODY)
+
+
+class Load:
+    """What one application answers now. refused: told of each request that is refused before it is read."""
+
+    def __init__(self, at_once: int = MAX_AT_ONCE, refused: Callable[[], None] = lambda: None) -> None:
+        self.at_once = at_once
+        self.answering = 0
+        self.refused = refused
+
+    @property
+    def full(self) -> bool:
+        return self.answering >= self.at_once
+
+
+class SheddingProtocol(H11Protocol):
+    """HTTP by h11, which bounds how long the headers of a request are, for an application with a `Load`.
+
+    What tells how the server is, under `HEALTH`, is read however much else is asked.
+    """
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        application: Any = self.config.loaded_app
+        while not hasattr(application, "state"):
+            application = application.app
+        self._load: Load = application.state.load
+
+    def data_received(self, data: bytes) -> None:
+        if self._load.full and self._between_requests() and not data.startswith(f"GET {HEALTH}".encode()):
+            self._load.refused()
+            self.transport.write(REFUSAL)
+            self.transport.close()
+        else:
+            super().data_received(data)
+
+    def _between_requests(self) -> bool:
+        """Whether no request was begun that is not answered."""
+        return (self.cycle is None or self.cycle.response_complete) and not self.conn.trailing_data[0]

@@ -1,0 +1,75 @@
+"""What is too much is refused before it is read, and what was begun is answered."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+
+import httpx
+import pytest
+from doubles import NOW, films_stores, films_system
+from servers import served
+
+from zhiyin.app.service import RecommendRequest, Service
+from zhiyin.core.results import Recommendations
+from zhiyin.web import application
+
+TIMEOUT_S = 60.0
+
+
+class Held:
+    """A server that answers one question at a time, the first of which waits until it is let go."""
+
+    def __init__(self, service: Service, address: str, asked: list[Future[Recommendations]]) -> None:
+        self.service = service
+        self.address = address
+        self.asked = asked
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.address + path, timeout=TIMEOUT_S)
+
+    def let_go(self) -> None:
+        for answer in self.asked:
+            answer.set_result(self.service.recommend(RecommendRequest("ann", 2)))
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+    asked: list[Future[Recommendations]] = []
+
+    def ask(_: Service, __: RecommendRequest) -> Future[Recommendations]:
+        asked.append(Future())
+        return asked[-1]
+
+    monkeypatch.setattr(application, "MAX_AT_ONCE", 1)
+    with closing(Service(films_system(), films_stores(), clock=lambda: NOW)) as service, served(service) as address:
+        monkeypatch.setattr(Service, "ask", ask)
+        yield Held(service, address, asked)
+
+
+def test_what_is_too_much_is_told_to_come_again_and_the_server_tells_how_it_is(held: Held) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(held.get, "/api/v1/recommend/ann?n=2")
+        while not held.asked:
+            pass
+        refused = held.get("/api/v1/recommend/bob")
+        health = held.get("/api/health/ready")
+        held.let_go()
+        assert len(first.result().json()["items"]) == 2
+    assert (refused.status_code, refused.headers["retry-after"], refused.headers["connection"]) == (503, "1", "close")
+    assert set(refused.json()) == {"error", "problems"}
+    assert refused.headers["x-content-type-options"] == "nosniff"
+    assert health.status_code == 200
+    assert "zhiyin_http_requests_shed_total 1.0" in held.get("/metrics").text
+
+
+def test_bodies_are_refused_as_well_and_connections_may_be_made_anew(held: Held) -> None:
+    with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=held.address, timeout=TIMEOUT_S) as client:
+        assert client.get("/api/v1/items").status_code == 200
+        first = pool.submit(held.get, "/api/v1/recommend/ann?n=2")
+        while not held.asked:
+            pass
+        event = {"user_id": "ann", "item_id": "alien", "event": "like"}
+        assert client.post("/api/v1/events", json=event).status_code == 503
+        held.let_go()
+        first.result()
+        assert client.post("/api/v1/events", json=event).json() == {"added": 1, "known": 0}
