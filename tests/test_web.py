@@ -177,6 +177,34 @@ def test_the_cap_holds_for_bodies_of_undeclared_length(client: Client) -> None:
     assert response.status_code == 413
 
 
+def test_bodies_that_are_on_their_way_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zhiyin.web.guard.MAX_HELD_BYTES", 1_000)
+    first, end = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(str(len((await receive())["body"])))(scope, receive, send)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b" " * 600
+        first.set()
+        await end.wait()
+        yield b" " * 100
+
+    async def crowd() -> list[tuple[int, str]]:
+        transport = httpx.ASGITransport(Guard(app))
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+            slowly = asyncio.create_task(client.post("/", content=slow()))
+            await first.wait()
+            second = await client.post("/", content=b" " * 600)
+            end.set()
+            told = [second, await slowly, await client.post("/", content=b" " * 600)]
+            return [(each.status_code, each.text) for each in told]
+
+    refused, *answered = asyncio.run(crowd())
+    assert refused[0] == 503
+    assert answered == [(200, "700"), (200, "600")]
+
+
 def test_a_body_that_does_not_come_is_not_waited_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zhiyin.web.guard.CLIENT_SECONDS", 0.01)
 

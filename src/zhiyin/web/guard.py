@@ -11,6 +11,8 @@ from zhiyin.web.shedding import HEALTH, RETRY_SECONDS, TOO_MUCH, Load
 
 LOG = logging.getLogger(__name__)
 MAX_BODY_BYTES = 1 << 20
+MAX_HELD_BYTES = 1 << 26
+"""Of all bodies that are on their way: a thousand clients that each send most of one fill no memory."""
 CLIENT_SECONDS = 10.0
 """Within which a body has come, and a part of an answer is read: a client that dawdles holds nothing up."""
 
@@ -25,6 +27,7 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
 
 class Guard:
@@ -51,27 +54,31 @@ class Guard:
             nonlocal started, counted
             if message["type"] == "http.response.start":
                 started = True
-                extra = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
-                message = {**message, "headers": [*message.get("headers", ()), *extra]}
+                message = {**message, "headers": [*message.get("headers", ()), *_HEADERS]}
             elif counted and not message.get("more_body"):
                 # The answer is made: how long the client takes to read it holds nobody else up.
                 self._load.answering, counted = self._load.answering - 1, False
             async with asyncio.timeout(CLIENT_SECONDS):
                 await send(message)
 
+        body = bytearray()
         try:
             async with asyncio.timeout(CLIENT_SECONDS):
-                body = await self._body(receive)
+                there = await self._fill(body, receive)
         except TimeoutError:
-            await error_answer(408, f"the body did not come within {CLIENT_SECONDS:g} seconds")(scope, receive, guarded)
+            there = True
+            refusal: Response | None = error_answer(408, f"the body did not come within {CLIENT_SECONDS:g} seconds")
+        else:
+            refusal = self._refusal(scope["path"], body)
+        finally:
+            # What is read is small beside what waits to be: only bodies that are on their way add up.
+            self._load.held -= len(body)
+        if not there:
             return
-        if body is None:
-            return
-        refusal = self._refusal(scope["path"], body)
         if refusal is not None:
             await refusal(scope, receive, guarded)
             return
-        pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        pending: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
         async def replayed() -> Message:
             return pending.pop() if pending else await receive()
@@ -88,20 +95,22 @@ class Guard:
         finally:
             self._load.answering -= counted
 
-    def _refusal(self, path: str, body: bytes) -> Response | None:
+    def _refusal(self, path: str, body: bytearray) -> Response | None:
         if len(body) > self._limit:
             return error_answer(413, f"the body is larger than {self._limit} bytes; send less at a time")
-        if self._load.full and not path.startswith(HEALTH):
+        if (self._load.full or self._load.held > MAX_HELD_BYTES) and not path.startswith(HEALTH):
             return error_answer(503, TOO_MUCH, headers={"Retry-After": str(RETRY_SECONDS)})
         return None
 
-    async def _body(self, receive: Receive) -> bytes | None:
-        """The body, of one that is too large its beginning; None where the client has gone."""
-        body = bytearray()
+    async def _fill(self, body: bytearray, receive: Receive) -> bool:
+        """Reads the body, of one that is too large its beginning; whether the client is still there."""
         while True:
             message = await receive()
             if message["type"] != "http.request":
-                return None
-            body += message.get("body", b"")
-            if len(body) > self._limit or not message.get("more_body"):
-                return bytes(body)
+                return False
+            part = message.get("body", b"")
+            body += part
+            self._load.held += len(part)
+            full = len(body) > self._limit or self._load.held > MAX_HELD_BYTES
+            if full or not message.get("more_body"):
+                return True

@@ -29,11 +29,14 @@ REFUSAL = (
 
 
 class Load:
-    """What one application answers now. refused: told of each request that is refused before it is read."""
+    """What one application answers now. held: bytes of bodies that are on their way. refused: told of each request that
+    is refused before it is read.
+    """
 
     def __init__(self, at_once: int = MAX_AT_ONCE, refused: Callable[[], None] = lambda: None) -> None:
         self.at_once = at_once
         self.answering = 0
+        self.held = 0
         self.refused = refused
 
     @property
