@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from serving import served
 from zhiyin.app.contenders import MIXTURES
 from zhiyin.app.loading import load_system
 from zhiyin.core.histories import DAY
+from zhiyin.core.vocabulary import UNKNOWN
 from zhiyin.retrieval.topn import top_n
 from zhiyin.storage.opening import open_stores
 
@@ -96,13 +98,17 @@ def offline(store: str, artifact: Path, users: list[str], now: int) -> Iterator[
         log = stores.events.history(user, 20_000)
         scores = system.model.score([system.query(log, now)])[0]
         unseen = np.ones(len(scores), np.bool_)
-        unseen[system.items.rows(log.item_id)] = False
+        rows = system.items.rows(log.item_id)
+        unseen[rows[rows != UNKNOWN]] = False
         yield list(system.items.ids[top_n(scores[None], LENGTH, unseen).rows[0]])
     stores.close()
 
 
 def differing(client: httpx.Client, store: str, artifact: Path, users: list[str]) -> int:
-    told = [[line["item"]["item_id"] for line in client.get(list_of(user)).json()["items"]] for user in users]
+    """Lists that are asked for many at a time, and so made together."""
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        answers = list(pool.map(lambda user: client.get(list_of(user)).json()["items"], users))
+    told = [[line["item"]["item_id"] for line in items] for items in answers]
     return sum(ours != theirs for ours, theirs in zip(offline(store, artifact, users, now_ms()), told, strict=True))
 
 

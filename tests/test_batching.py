@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from typing import Any
 
 import pytest
 from doubles import NOW, MemoryStores, films_stores, films_system
@@ -89,7 +90,7 @@ def test_several_threads_answer_side_by_side() -> None:
         meeting.wait()
         return list(questions)
 
-    with closing(Batcher(met, side_by_side=3)) as batcher:
+    with closing(Batcher(met, together=1, patience_s=0.0)) as batcher:
         assert sorted(answer.result() for answer in [batcher.ask(each) for each in range(3)]) == [0, 1, 2]
 
 
@@ -141,3 +142,86 @@ def test_an_event_is_known_to_the_list_that_is_asked_for_after_it() -> None:
         [first, *_] = service.ask(RecommendRequest("ann", 1)).result().items
         service.record(Events.build(user_id=["ann"], item_id=[first.item_id], event="purchase", timestamp=[NOW]))
         assert first.item_id not in {item.item_id for item in service.ask(RecommendRequest("ann", 9)).result().items}
+
+
+def test_what_takes_long_holds_up_nobody_behind_it() -> None:
+    stuck, free = threading.Event(), threading.Event()
+
+    def slow(questions: Sequence[str]) -> list[str]:
+        if "slow" in questions:
+            stuck.set()
+            free.wait()
+        return list(questions)
+
+    with closing(Batcher(slow, patience_s=0.01)) as batcher:
+        late = batcher.ask("slow")
+        stuck.wait()
+        assert [batcher.ask(name).result(60) for name in ("a", "b", "c")] == ["a", "b", "c"]
+        assert not late.done()
+        free.set()
+        assert late.result(60) == "slow"
+
+
+class PanicError(BaseException):
+    """As libraries in other languages raise it."""
+
+
+@pytest.mark.parametrize("broken", [PanicError("lost"), None])
+def test_no_error_ends_the_answering(broken: BaseException | None) -> None:
+    def fragile(questions: Sequence[int]) -> list[int]:
+        if -1 in questions:
+            if broken is not None:
+                raise broken
+            return []
+        return list(questions)
+
+    with closing(Batcher(fragile, threads=1)) as batcher:
+        with pytest.raises(RuntimeError, match=r"lost|0 answers"):
+            batcher.ask(-1).result(60)
+        assert batcher.ask(1).result(60) == 1
+
+
+def test_settling_waits_for_what_had_begun_and_for_nothing_else() -> None:
+    begun, free = threading.Event(), threading.Event()
+
+    def held(questions: Sequence[int]) -> list[int]:
+        begun.set()
+        free.wait()
+        return list(questions)
+
+    with closing(Batcher(held, threads=1)) as batcher:
+        first = batcher.ask(1)
+        begun.wait()
+        batcher.ask(2)
+        settled = threading.Thread(target=batcher.settle)
+        settled.start()
+        assert settled.is_alive()
+        free.set()
+        settled.join(60)
+        assert not settled.is_alive()
+        assert first.done()
+
+
+def test_a_history_that_breaks_the_model_harms_no_other(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = type(service.slot.state.model)
+    score = model.score
+
+    def fragile(self: Any, queries: Any, candidates: Any = None) -> Any:
+        if any(len(query.history) == 1 for query in queries):
+            raise ValueError("a history of one event")
+        return score(self, queries, candidates)
+
+    service.record(Events.build(user_id=["one"], item_id=["alien"], event="like", timestamp=[NOW]))
+    monkeypatch.setattr(model, "score", fragile)
+    broken, good = service._lists([RecommendRequest("one", 2), RecommendRequest("ann", 2)])
+    assert isinstance(broken, ValueError)
+    assert not isinstance(good, Exception)
+    assert len(good.items) == 2
+
+
+def test_many_lists_are_logged_only_where_all_of_them_are_given() -> None:
+    stores = films_stores()
+    with closing(Service(films_system(), stores, clock=lambda: NOW)) as service:
+        with pytest.raises(InputError):
+            service.recommend_many(["ann", ""])
+        assert not list(stores.impressions.every())

@@ -43,14 +43,25 @@ def logged(store: str) -> list[str]:
         return list(Events.concat([Events.empty(), *stores.events.read()]).item_id)
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was put aside is left as soon as nothing comes."""
+    monkeypatch.setattr("zhiyin.events.tail.GRACE_S", 0.0)
+
+
 def followed(store: str, files: list[Path], *steps: Step, **asked: Any) -> FollowReport:
     """What is followed while each of `steps` is done as soon as nothing more comes."""
     ahead = iter(steps)
 
-    def going_on() -> bool:
-        return next((step() or True for step in ahead), False) is not False
+    def stopped(seconds: float) -> bool:
+        if not seconds:
+            return False
+        step = next(ahead, None)
+        if step is not None:
+            step()
+        return step is None
 
-    return follow(FollowRequest(files, store, **asked), going_on)
+    return follow(FollowRequest(files, store, **asked), stopped)
 
 
 def appending(path: Path, *texts: str) -> Step:
@@ -132,6 +143,95 @@ def test_bytes_that_are_no_text_and_lines_without_end_are_refused(store: str, tm
 
     report = followed(store, [path], broken)
     assert report == FollowReport(read=3, added=1, known=0, refused=2)
+
+
+def test_a_line_is_read_by_its_own_keys_whatever_comes_with_it(store: str, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    texts = [
+        '{"user_id": "u", "item_id": "i1", "timestamp": 1700000000000, "session": "s"}\n',
+        '{"user_id": "u", "item_id": "i2", "time": 1700000000001, "order_id": "o"}\n',
+        '{"user_id": "u", "item_id": "i3", "time": 1700000000002, "rating": 2}\n',
+        '{"user_id": "u", "item_id": "i4", "time": 1700000000003, "quantity": 3}\n',
+        '{"user_id": "u", "item_id": "i5", "time": 1700000000004, "": "7"}\n',
+    ]
+    followed(store, [path], *(appending(path, text) for text in texts))
+    assert followed(store, [path]) == FollowReport(read=5, added=0, known=5, refused=0)
+    with closing(open_stores(store)) as stores:
+        kept = stores.events.history("u", 9)
+    assert list(kept.event) == ["view", "view", "rating", "purchase", "view"]
+    assert list(kept.session_id) == ["s", "o", None, None, None]
+    assert kept.value[2:4].tolist() == [2, 3]
+
+
+def test_hostile_lines_stop_nothing(store: str, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    deep = [
+        f'{{"user_id": {"[" * depth}{"]" * depth}, "item_id": "i", "timestamp": 1}}\n' for depth in range(900, 1100)
+    ]
+    blank = ['{"user_id": "u", "item_id": "i", "event_id": ""}\n', '{"user_id": "u", "item_id": "i", "time": " "}\n']
+    report = followed(store, [path], appending(path, *deep, *blank, line(1)))
+    assert (report.read, report.refused, logged(store)) == (203, 202, ["i1"])
+
+
+def test_refused_lines_are_kept_over_restarts(store: str, tmp_path: Path) -> None:
+    path, listed = tmp_path / "events.jsonl", tmp_path / "refused.csv"
+    for text in ("bad\n", "worse\n"):
+        path.unlink(missing_ok=True)
+        followed(store, [path], appending(path, text), refused=listed)
+    with listed.open(encoding="utf-8-sig", newline="") as file:
+        assert [row["value"] for row in csv.DictReader(file)] == ["bad", "worse"]
+
+
+def test_it_is_stopped_though_lines_keep_coming(store: str, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    asked: list[int] = []
+
+    def stopped(_: float) -> bool:
+        appending(path, line(len(asked)))()
+        asked.append(1)
+        return len(asked) > 5
+
+    assert follow(FollowRequest([path], store), stopped).added == 5
+
+
+def test_a_mapping_to_nothing_is_told_before_anything_comes(store: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="known:"):
+        followed(store, [tmp_path / "events.jsonl"], columns={"who": "person_number"})
+
+
+def read(tail: Tail) -> list[bytes]:
+    found: list[bytes] = []
+    while (lines := tail.read()) is not None:
+        found += lines.lines
+    return found
+
+
+def test_who_writes_to_a_file_that_was_put_aside_is_read_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zhiyin.events.tail.GRACE_S", 5.0)
+    now = [0.0]
+    path, aside = tmp_path / "lines", tmp_path / "lines.1"
+    with closing(Tail(path, lambda: now[0])) as tail:
+        path.write_bytes(b"1\nha")
+        assert read(tail) == [b"1"]
+        path.rename(aside)
+        path.write_bytes(b"3\n")
+        assert read(tail) == []
+        now[0] = 4.0
+        with aside.open("ab") as late:
+            late.write(b"lf\n2\n")
+        assert read(tail) == [b"half", b"2"]
+        now[0] = 8.0
+        assert read(tail) == []
+        now[0] = 13.1
+        assert read(tail) + read(tail) == [b"3"]
+
+
+def test_a_file_that_was_emptied_and_has_grown_past_its_place_is_read_from_its_beginning(tmp_path: Path) -> None:
+    with closing(Tail(tmp_path / "lines")) as tail:
+        tail.path.write_bytes(b"old 1\nold 2\n")
+        assert read(tail) == [b"old 1", b"old 2"]
+        tail.path.write_bytes(b"new 1\nnew 2\nnew 3\nnew 4\n")
+        assert read(tail) == [b"new 1", b"new 2", b"new 3", b"new 4"]
 
 
 def test_events_that_happen_twice_are_two_whoever_reads_the_file_again(store: str, tmp_path: Path) -> None:

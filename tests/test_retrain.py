@@ -1,7 +1,9 @@
 """A system is trained anew, and goes live only where it is not worse on what came last."""
 
+import shutil
 import signal
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,14 @@ from servers import PROGRAM
 from test_update import told
 
 import zhiyin
-from zhiyin.app.retrain import RetrainReport, Verdict, retrain
+from zhiyin.app.loading import load_system
+from zhiyin.app.prepare import prepare_dataset
+from zhiyin.app.retrain import RetrainReport, Verdict, retrain, window
 from zhiyin.app.train import TrainRequest
 from zhiyin.artifacts.folder import current, read_manifest
 from zhiyin.dataset.settings import PreparationSettings
 from zhiyin.evaluation.intervals import Interval
+from zhiyin.storage.opening import open_stores
 
 USERS, GROUPS, ITEMS, SECONDS = 200, 4, 80, 1_000_000
 
@@ -69,18 +74,23 @@ def test_what_is_worse_stays_out(tmp_path: Path) -> None:
 
 def test_the_window_is_later_than_all_that_either_was_fitted_on(tmp_path: Path) -> None:
     store, out = trained(tmp_path, "popularity")
+    first = shutil.copytree(out, tmp_path / "first")
     trained_until = read_manifest(current(out)).data["now"]
     later(tmp_path, store)
     report = retrained(store, out, "popularity")
+    data = prepare_dataset(store, PreparationSettings(encoders=()))
+    split = window(load_system(first), data, 0)
     assert report.verdict is not None
-    assert report.verdict.since > trained_until
-    assert report.verdict.since > 1000 * 2 * SECONDS
+    assert split is not None
+    assert report.verdict.difference.n == len(split.holdout)
+    assert split.train.histories.timestamps.max() > trained_until
+    assert min(query.now for query in split.holdout.queries) > split.train.histories.timestamps.max()
 
 
 def test_where_nothing_came_what_serves_stays(tmp_path: Path) -> None:
     store, out = trained(tmp_path, "popularity")
     first = current(out).name
-    assert retrained(store, out, "popularity") == RetrainReport(None, None, first)
+    assert retrained(store, out, "popularity") == RetrainReport(None, None, first, "nothing came in since")
     assert current(out).name == first
 
 
@@ -99,8 +109,20 @@ def test_where_nothing_serves_what_is_chosen_is_published(tmp_path: Path, damage
 
 def test_only_what_is_worse_by_more_than_chance_is_kept_out() -> None:
     level = Interval(0.1, 0.08, 0.12, 100)
-    assert Verdict(0, level, level, Interval(-0.01, -0.03, 0.0, 100)).passed
-    assert not Verdict(0, level, level, Interval(-0.02, -0.03, -0.01, 100)).passed
+    assert Verdict(level, level, Interval(-0.01, -0.03, 0.0, 100)).passed
+    assert not Verdict(level, level, Interval(-0.02, -0.03, -0.01, 100)).passed
+    assert Verdict(level, level, Interval(-0.3, -0.3, -0.3, 1)).passed
+
+
+def test_where_data_was_lost_what_serves_stays_and_says_why(tmp_path: Path) -> None:
+    store, out = trained(tmp_path, "ease")
+    first = current(out).name
+    with closing(open_stores(store)) as stores:
+        for user in range(USERS // 2):
+            stores.events.erase(f"u{user}")
+    report = retrained(store, out, "popularity")
+    assert (report.training, report.verdict, current(out).name) == (None, None, first)
+    assert "zhiyin train" in report.why
 
 
 def test_it_goes_on_by_itself_over_errors_until_it_is_stopped(tmp_path: Path) -> None:
@@ -110,9 +132,11 @@ def test_it_goes_on_by_itself_over_errors_until_it_is_stopped(tmp_path: Path) ->
         assert process.stdout is not None
         seen = ""
         while "no events are left" not in seen:
+            assert process.poll() is None, seen
             seen += process.stdout.readline()
         zhiyin.ingest(told(tmp_path, "before", habits(SECONDS, 1_000, 0)), store=store)
         while "nothing came in since" not in seen:
+            assert process.poll() is None, seen
             seen += process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         process.communicate()

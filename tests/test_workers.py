@@ -102,3 +102,17 @@ def test_a_worker_that_is_killed_is_replaced_while_others_answer(server: Served)
             # Connections that were waiting for the one that was killed end with it.
             continue
     assert before < server.workers()
+
+
+def test_workers_that_cannot_begin_are_not_begun_again_and_again(tmp_path: Path) -> None:
+    words = ["serve", "--store", f"sqlite:///{tmp_path / 'shop.db'}", "--artifact", str(tmp_path), "--workers", "2"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        wrong = ["--language-model", "nowhere", "--port", str(free.getsockname()[1])]
+    ran = subprocess.run([PROGRAM, *words, *wrong], capture_output=True, text=True, timeout=START_S, check=False)
+    assert ran.returncode == 2
+    assert "cannot begin" in ran.stderr
+    unreadable = subprocess.run(
+        [PROGRAM, *words, "--certificate", str(tmp_path / "none.pem")], capture_output=True, text=True, check=False
+    )
+    assert (unreadable.returncode, "TLS" in unreadable.stderr) == (2, True)

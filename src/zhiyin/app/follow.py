@@ -15,6 +15,11 @@ from zhiyin.storage.opening import beside, open_stores
 
 LOG = logging.getLogger(__name__)
 
+EVERY_S = 0.2
+"""How often files are looked at that had nothing new."""
+LONGEST_PAUSE_S = 30.0
+"""Between two tries of a store that does not answer."""
+
 
 @dataclass(frozen=True)
 class FollowRequest:
@@ -40,33 +45,35 @@ class FollowReport:
     refused: int
 
 
-def follow(request: FollowRequest, going_on: Callable[[], bool]) -> FollowReport:
-    """Takes in every line that is appended, once, until `going_on`, asked where nothing has come, says no.
+def follow(request: FollowRequest, stopped: Callable[[float], bool]) -> FollowReport:
+    """Takes in every line that is appended, once, until it is `stopped`, which waits for so many seconds at most.
 
     Files are read from their beginning: what the store has is known by its id. A store that does not answer is tried
-    again, as long as it is `going_on`. Raises `InputError` for a file that cannot be read, `StoreError` for a store
-    that cannot be opened or, in the end, still does not answer.
+    again until then. Raises `InputError` for a file that cannot be read and for a mapping to no column of events,
+    `StoreError` for a store that cannot be opened or, in the end, still does not answer.
     """
     added = known = 0
     with ExitStack() as stack:
         stores = open_stores(request.store, request.tenant)
         stack.callback(stores.close)
         path = request.refused or beside(request.store, "followed-refused.csv")
-        log = stack.enter_context(RefusalLog(path).open())
+        log = stack.enter_context(RefusalLog(path, onward=True).open())
         files = [FollowedFile(file, log, request.columns) for file in request.files]
         for file in files:
             stack.callback(file.close)
         while True:
-            came = [events for file in files if (events := file.events()) is not None]
-            for events in came:
-                report = _appended(stores.events, events, going_on)
-                added, known = added + report.added, known + report.known
+            came = False
+            for file in files:
+                if (events := file.events()) is not None:
+                    report = _appended(stores.events, events, stopped)
+                    added, known, came = added + report.added, known + report.known, True
             log.flush()
-            if not came and not going_on():
+            if stopped(0.0 if came else EVERY_S):
                 return FollowReport(sum(file.read for file in files), added, known, log.total)
 
 
-def _appended(log: EventStore, events: Events, going_on: Callable[[], bool]) -> AppendReport:
+def _appended(log: EventStore, events: Events, stopped: Callable[[float], bool]) -> AppendReport:
+    pause = EVERY_S
     while True:
         try:
             return log.append(events)
@@ -74,5 +81,6 @@ def _appended(log: EventStore, events: Events, going_on: Callable[[], bool]) -> 
             raise
         except StoreError as error:
             LOG.error("the store does not answer, %d events wait: %s", len(events), error)
-            if not going_on():
+            if stopped(pause):
                 raise
+            pause = min(2 * pause, LONGEST_PAUSE_S)

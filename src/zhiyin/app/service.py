@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from zhiyin.app.access import Access
 from zhiyin.app.clock import now_ms
-from zhiyin.app.serving.batching import Batcher
+from zhiyin.app.serving.batching import TOGETHER, Batcher
 from zhiyin.app.serving.committer import Committer
 from zhiyin.app.serving.everybody import latest_of, popular_of
 from zhiyin.app.serving.exposure import SHARE, Exposure
@@ -104,15 +104,17 @@ class Service:
         self._stores = stores
         self.clock = clock
         self.access = Access(stores.keys, clock)
-        self.records = Records(stores, clock, committer)
+        # Who waits for a language model leaves the interpreter to others.
+        waits: dict[str, Any] = (
+            {} if language_model is None else {"together": 1, "patience_s": 0.0, "threads": ANSWERING}
+        )
+        self._batcher = Batcher(self._lists, **waits)
+        self.records = Records(stores, clock, committer, self._batcher.settle)
         self._finder = Finder()
         self._new_items = new_items
         self._committer = committer
         self._language_model = language_model
         self._judge = None if language_model is None else Judge(language_model, judging or LanguageModelSettings())
-        # Who waits for a language model leaves the interpreter to others.
-        side_by_side = 1 if language_model is None else ANSWERING
-        self._batcher = Batcher(self._lists, side_by_side)
         self._current()
 
     @property
@@ -135,7 +137,12 @@ class Service:
 
     def recommend_many(self, user_ids: Sequence[str], n: int = 10, keep_seen: bool = False) -> list[Recommendations]:
         """A list for each user, in the order of `user_ids`, each equal to what `recommend` answers."""
-        return list(map(_answered, self._lists([RecommendRequest(each, n, keep_seen=keep_seen) for each in user_ids])))
+        lists: list[Recommendations] = []
+        for start in range(0, len(user_ids), TOGETHER):
+            some = [RecommendRequest(each, n, keep_seen=keep_seen) for each in user_ids[start : start + TOGETHER]]
+            lists += map(_answered, self._made(some))
+        self._log(lists)
+        return lists
 
     def shelves(self, user_id: str, n: int = 12, categories: Sequence[str] = ()) -> Shelves:
         """The page of one user: "for-you", "because" an item of the history (models with exact contributions only),
@@ -288,16 +295,20 @@ class Service:
         self._stores.close()
 
     def _lists(self, requests: Sequence[RecommendRequest]) -> list[Recommendations | Exception]:
-        """A list for each of them, or why there is none, by one state, scored together and logged at once.
+        """A list for each of them, or why there is none, logged at once."""
+        lists = self._made(requests)
+        self._log([served for served in lists if isinstance(served, Recommendations)])
+        return lists
+
+    def _made(self, requests: Sequence[RecommendRequest]) -> list[Recommendations | Exception]:
+        """A list for each of them, or why there is none, by one state and scored together.
 
         A product of larger matrices rounds differently: items that differ by nothing but that may change places.
         """
         state = self._current()
         questions = [tried(self._question, state, request) for request in requests]
         found = iter(lists_of(state.model, [each for each in questions if isinstance(each, Asked)]))
-        lists = [next(found) if isinstance(each, Asked) else each for each in questions]
-        self._log([served for served in lists if isinstance(served, Recommendations)])
-        return lists
+        return [next(found) if isinstance(each, Asked) else each for each in questions]
 
     def _question(self, state: ServingState, request: RecommendRequest) -> Asked:
         person = person_of(request.user_id, state, self._stores, self.clock(), request.items)

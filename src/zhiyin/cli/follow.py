@@ -13,9 +13,6 @@ from zhiyin.app.follow import follow as run
 from zhiyin.cli.ingest import pair
 from zhiyin.cli.options import Store, Tenant
 
-EVERY_S = 0.2
-"""How often files are looked at that had nothing new."""
-
 
 def follow(
     store: Store,
@@ -34,5 +31,5 @@ def follow(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     request = FollowRequest(files, store, dict(pair(mapping) for mapping in columns or []), refused, tenant)
-    report = run(request, lambda: not stopping.wait(EVERY_S))
+    report = run(request, stopping.wait)
     typer.echo(f"{report.read:,} lines: {report.added:,} added, {report.known:,} known, {report.refused:,} refused")

@@ -55,7 +55,7 @@ def retrain(
     while not stopping.is_set():
         try:
             _once(request, screen)
-        except ZhiyinError as error:
+        except (ZhiyinError, OSError) as error:
             # What serves goes on; the next time may find what was missing.
             screen.print(str(error), style="red", soft_wrap=True, markup=False)
         stopping.wait(every * HOUR_S)
@@ -83,7 +83,5 @@ def _tell(verdict: "Verdict", screen: Console) -> None:
 
 
 def _conclude(report: "RetrainReport", screen: Console) -> None:
-    if report.training is not None:
-        return
-    why = "nothing came in since" if report.verdict is None else "what was chosen is worse by more than chance"
-    screen.print(f"{why}: {report.manifest_id} stays", style="yellow", soft_wrap=True)
+    if report.training is None:
+        screen.print(f"{report.why}; {report.manifest_id} stays", style="yellow", soft_wrap=True)

@@ -1,6 +1,7 @@
 """`zhiyin serve`: the API and the page over a store and a trained system."""
 
 import logging
+import ssl
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from zhiyin.cli.options import Store, Tenant
+from zhiyin.core.errors import ConfigError
 
 CONNECTIONS = 1_000
 """Clients at a time, most of whom say nothing."""
@@ -53,6 +55,8 @@ def serve(
     if language_model is not None:
         judging = settings.language_model.model_copy(update={"endpoint": language_model})
         settings = replace(settings, language_model=judging)
+    if certificate is not None:
+        _check_tls(certificate, private_key)
     worker = Worker(store, artifact, settings, tenant, needs_keys_at(store, tenant, host), level)
     listening: dict[str, Any] = {
         "host": host,
@@ -72,6 +76,13 @@ def serve(
         typer.echo(address)
         serve_with(workers, worker, listening)
         return
-    answering = worker()
+    answering = worker.application()
     typer.echo(address)
     uvicorn.run(answering, **listening)
+
+
+def _check_tls(certificate: Path, private_key: Path | None) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, private_key)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{certificate} and {private_key or 'its key'} cannot be used for TLS ({error})") from error

@@ -1,7 +1,9 @@
 """Several processes that answer at one address, over one store and one trained system."""
 
 import gc
+import logging
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,13 +15,17 @@ import torch
 import uvicorn
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from zhiyin.app.serve import open_server
 from zhiyin.app.settings import Settings
 from zhiyin.cli.logs import log_as_json
+from zhiyin.core.errors import ConfigError, ZhiyinError
 from zhiyin.web.application import create_app
 from zhiyin.web.metrics import SHARED
+
+LOG = logging.getLogger(__name__)
 
 HEALTH_SECONDS = 30
 """How long a worker may be too busy to say that it lives."""
@@ -37,6 +43,16 @@ class Worker:
     log_level: int
 
     def __call__(self) -> FastAPI:
+        """In a process of its own."""
+        try:
+            return self.application()
+        except ZhiyinError as error:
+            LOG.error("%s", error)
+            # By this the others are not begun again and again.
+            sys.exit(STARTUP_FAILURE)
+
+    def application(self) -> FastAPI:
+        """Raises `StoreError` and `ConfigError` as opening the server does."""
         log_as_json(self.log_level)
         # Requests and workers run side by side; more threads inside each would only contend for the same cores.
         torch.set_num_threads(1)
@@ -54,10 +70,15 @@ class Worker:
 
 
 def serve_with(workers: int, worker: Worker, listening: dict[str, Any]) -> None:
-    """Until interrupted; a worker that dies is replaced. listening: settings of the server."""
+    """Until interrupted; a worker that dies is replaced. listening: settings of the server. Raises `ConfigError` where
+    they cannot begin.
+    """
     with tempfile.TemporaryDirectory(prefix="zhiyin-measures-") as folder:
         os.environ[SHARED] = folder
         config = uvicorn.Config(
             worker, factory=True, workers=workers, timeout_worker_healthcheck=HEALTH_SECONDS, **listening
         )
-        Multiprocess(config, [config.bind_socket()]).run()
+        watching = Multiprocess(config, [config.bind_socket()])
+        watching.run()
+    if any(each.exitcode == STARTUP_FAILURE for each in watching.processes):
+        raise ConfigError("the workers cannot begin: their log above says why")

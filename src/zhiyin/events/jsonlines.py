@@ -89,7 +89,11 @@ def cell_of(value: Any) -> str | None:
     if isinstance(value, list):
         value = "|".join(str(part) for part in value if part is not None)
     elif isinstance(value, bool | dict):
-        value = json.dumps(value, ensure_ascii=False)
+        try:
+            value = json.dumps(value, ensure_ascii=False)
+        except RecursionError:
+            # What is so deep says nothing of an event.
+            return None
     return _valid(str(value))
 
 

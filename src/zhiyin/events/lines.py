@@ -28,15 +28,20 @@ _WANTED = (
     "recommendation_id",
     "position",
 )
-_DEFAULT = "view"
+_VALUES = ("rating", "value", "quantity")
+
+SHAPES = 1_000
+"""Sets of keys that are remembered."""
 
 
 class FollowedFile:
     """A file of JSON Lines that goes on: what comes is given as batches, and refused lines go to `log`.
 
     columns: key of the lines -> canonical name. A line tells its event's id or its time: without both, an event that
-    happens again could not be told from a line that is read again. Lines without an id get the one that reading the
-    file from its beginning gives them, so that it may be read again at any time. To be closed.
+    happens again could not be told from a line that is read again. Lines without an id get one by what they hold and
+    how many such lines the file had before, so that it may be read again at any time. To be closed.
+
+    Raises `InputError` where `columns` name no column of events.
     """
 
     def __init__(self, path: Path, log: RefusalLog, columns: Mapping[str, str]) -> None:
@@ -44,6 +49,8 @@ class FollowedFile:
         self.read = 0
         self._log = log
         self._columns = columns
+        self._keys: dict[tuple[str, ...], dict[str, str]] = {}
+        self._told(())
         self._tail = Tail(path)
         self._generation = 0
         self._occurrences: Occurrences | None = None
@@ -59,7 +66,7 @@ class FollowedFile:
             self._occurrences.close()
 
     def _checked(self, lines: Lines) -> Events:
-        rows, objects = [], []
+        rows, records = [], []
         for row, line in enumerate(lines.lines, lines.first):
             if not line.strip():
                 continue
@@ -69,25 +76,32 @@ class FollowedFile:
                 self._refuse(row, "", line.decode("utf-8", "replace"), reason)
             else:
                 rows.append(row)
-                objects.append(found)
-        frame = self._frame(objects)
-        untold = (frame["event_id"].is_null() & frame["timestamp"].is_null()).to_numpy()
+                records.append(self._record(found))
+        frame = pl.DataFrame(records, schema=dict.fromkeys(_WANTED, pl.String), orient="row")
+        untold = frame.select(pl.all_horizontal(_blank("event_id"), _blank("timestamp"))).to_series().to_numpy()
         for place in np.flatnonzero(untold).tolist():
             self._refuse(rows[place], "timestamp", "", "no-id-and-no-time")
         kept = np.flatnonzero(~untold)
-        checked = check_events(frame[kept.tolist()], np.asarray(rows, np.int64)[kept], _DEFAULT, self.name, self._log)
+        checked = check_events(frame[kept.tolist()], np.asarray(rows, np.int64)[kept], "view", self.name, self._log)
         return events_of(checked, self._counted())
 
-    def _frame(self, objects: list[dict[str, Any]]) -> pl.DataFrame:
-        keys = list(dict.fromkeys(key for each in objects for key in each))
-        places = recognise(keys, self._columns, _WANTED, self.name, ())
-        told = {name: keys[place] for name, place in places.items()}
-        return pl.DataFrame(
-            {
-                name: pl.Series([cell_of(each.get(told.get(name, ""))) for each in objects], dtype=pl.String)
-                for name in _WANTED
-            }
-        )
+    def _record(self, told: dict[str, Any]) -> list[str | None]:
+        """The cells of one line, by its own keys alone: what came with it says nothing of it."""
+        keys = self._told(tuple(told))
+        cells = {name: cell_of(told[key]) for name, key in keys.items()}
+        value = next((name for name in _VALUES if name in cells), "value")
+        kind = "rating" if value == "rating" else "purchase" if {"quantity", "price"} & set(cells) else "view"
+        cells["value"], cells["event"] = cells.get(value), (cells.get("event") or "").strip() or kind
+        return [cells.get(name) for name in _WANTED]
+
+    def _told(self, keys: tuple[str, ...]) -> dict[str, str]:
+        """Canonical name -> which of the keys it is."""
+        if keys not in self._keys:
+            places = recognise(keys, self._columns, (*_WANTED, *_VALUES, "price"), self.name, ())
+            if len(self._keys) >= SHAPES:
+                self._keys.clear()
+            self._keys[keys] = {name: keys[place] for name, place in places.items()}
+        return self._keys[keys]
 
     def _counted(self) -> Occurrences:
         """Of the rows of this file alone."""
@@ -109,3 +123,7 @@ def _object(line: bytes) -> tuple[dict[str, Any], str | None]:
     except UnicodeDecodeError:
         return {}, "bad-encoding"
     return object_of(text) if "\0" not in text else ({}, "bad-encoding")
+
+
+def _blank(name: str) -> pl.Expr:
+    return pl.col(name).str.strip_chars().str.len_chars().fill_null(0) == 0

@@ -26,10 +26,14 @@ class Refusal:
 
 
 class RefusalLog:
-    """Counts refusals by file and reason and writes each to a CSV file, made when the first one comes."""
+    """Counts refusals by file and reason and writes each to a CSV file, made when the first one comes.
 
-    def __init__(self, path: Path | None = None) -> None:
+    onward: behind those of before, which are kept.
+    """
+
+    def __init__(self, path: Path | None = None, *, onward: bool = False) -> None:
         self.path = path
+        self._mode = "a" if onward else "w"
         self.counts: dict[str, Counter[str]] = {}
         self._writer: Any = None
         self._file: Any = None
@@ -42,9 +46,12 @@ class RefusalLog:
         texts = map(harmless, (refusal.field, refusal.value, refusal.reason))
         with self._errors():
             if self._writer is None:
-                self._file = self.path.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="")
+                begun = self._mode == "a" and self.path.exists() and self.path.stat().st_size > 0
+                encoding = "utf-8" if begun else "utf-8-sig"
+                self._file = self.path.open(self._mode, encoding=encoding, errors="backslashreplace", newline="")
                 self._writer = csv.writer(self._file)
-                self._writer.writerow([field.name for field in fields(Refusal)])
+                if not begun:
+                    self._writer.writerow([field.name for field in fields(Refusal)])
             self._writer.writerow([harmless(refusal.file), refusal.row, *texts])
 
     def flush(self) -> None:

@@ -1,12 +1,18 @@
 """Lines as they are appended to a file, which may be put aside and begun anew at any moment."""
 
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from zhiyin.core.errors import InputError
 from zhiyin.events.sources import BLOCK_BYTES, LINE_BYTES
+
+GRACE_S = 5.0
+HEAD_BYTES = 1 << 10
+"""The beginning of a file, by which one that was emptied and written anew is told."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +26,16 @@ class Lines:
 class Tail:
     """path: of a file that need not be there yet. To be closed.
 
-    What stands behind the last line feed waits for its end, unless the file was put aside. A line of more than
-    `LINE_BYTES` is cut to that, so that one without an end does not fill the memory.
+    What stands behind the last line feed waits for its end, unless the file was put aside. A file that was is read on
+    until nothing has come for `GRACE_S`: who writes goes over to the new one a moment later. A line of more than
+    `LINE_BYTES` is cut to that, so that one without an end does not fill the memory. clock: seconds.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = path
+        self._clock = clock
+        self._head = b""
+        self._aside: float | None = None
         self.generation = 0
         """How many files have been begun under this path."""
         self._file: BinaryIO | None = None
@@ -55,14 +65,25 @@ class Tail:
         return self._file
 
     def _read(self, file: BinaryIO) -> Lines | None:
-        while data := file.read(BLOCK_BYTES):
-            if (lines := self._complete(data)) is not None:
-                return lines
-        if os.fstat(file.fileno()).st_size < file.tell():
+        if self._emptied(file):
             file.seek(0)
             self._anew()
+        while data := file.read(BLOCK_BYTES):
+            self._aside = None
+            if len(self._head) < HEAD_BYTES:
+                self._head = os.pread(file.fileno(), min(HEAD_BYTES, file.tell()), 0)
+            if (lines := self._complete(data)) is not None:
+                return lines
+        if not self._put_aside(file):
             return None
-        return self._last() if self._put_aside(file) else None
+        if self._aside is None:
+            self._aside = self._clock()
+        return self._last() if self._clock() - self._aside >= GRACE_S else None
+
+    def _emptied(self, file: BinaryIO) -> bool:
+        """Whether it was begun anew where it stands, though it may be as long as before by now."""
+        short = os.fstat(file.fileno()).st_size < file.tell()
+        return short or os.pread(file.fileno(), len(self._head), 0) != self._head
 
     def _put_aside(self, file: BinaryIO) -> bool:
         """Whether there is another file under the path by now."""
@@ -102,3 +123,4 @@ class Tail:
     def _anew(self) -> None:
         self.generation += 1
         self._rest, self._skipping, self._next = b"", False, 1
+        self._head, self._aside = b"", None

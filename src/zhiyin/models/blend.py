@@ -274,7 +274,8 @@ class Blend:
             if factor.any():
                 scores = part.score(queries)
                 # What the part knows nothing of stands below all others.
-                silent = np.full((len(queries), len(known) - scores.shape[1]), scores.min(initial=0.0))
+                lowest = scores.min(axis=1, initial=0.0)
+                silent = np.repeat(lowest[:, None], len(known) - scores.shape[1], axis=1)
                 whole = np.concatenate([scores, silent], axis=1)
                 yield Told(part, factor, FORMS[form], whole, standings(whole, known, FORMS[form]))
 

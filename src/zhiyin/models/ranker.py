@@ -138,8 +138,15 @@ class Ranker(Blend):
 
     def contributions(self, query: Query, items: IntVector) -> Contributions:
         """What each event adds to the blend's score; what the trees make of that is in the base."""
-        parts = super().contributions(query, items).parts
-        return Contributions(self.score([query], items)[0] - parts.sum(axis=1), parts)
+        blended = super().contributions(query, items)
+        if self._trees is None:
+            return blended
+        known, _ = self._fitted()
+        told = list(self._told_of(query))
+        total = self._weighing.level * ~known + sum(each.factors * each.standing[0] for each in told)
+        singly = [each.scores[0] for each in told if each.factors[known].any()]
+        ranked = self._ranked(self._trees, query, total, singly)[items]
+        return Contributions(ranked - blended.parts.sum(axis=1), blended.parts)
 
     def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> Self:
         other = super().extended(catalog, content)

@@ -33,6 +33,7 @@ class SqliteDatabase(Database):
     def __init__(self, path: str) -> None:
         self._one_writer = threading.RLock()
         self._readers: deque[sqlite3.Connection] = deque()
+        self._closed = False
         engine = create_engine(URL.create("sqlite", database=path), pool_size=POOLED, max_overflow=BESIDES)
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin)
@@ -74,6 +75,7 @@ class SqliteDatabase(Database):
 
     def close(self) -> None:
         super().close()
+        self._closed = True
         while self._readers:
             self._readers.pop().close()
 
@@ -83,8 +85,15 @@ class SqliteDatabase(Database):
             reader = self._readers.pop()
         except IndexError:
             reader = self._reader_of_its_own()
-        found = reader.execute(statement.text, values).fetchall()
-        self._readers.append(reader)
+        try:
+            found = reader.execute(statement.text, values).fetchall()
+        except BaseException:
+            reader.close()
+            raise
+        if self._closed or len(self._readers) >= POOLED:
+            reader.close()
+        else:
+            self._readers.append(reader)
         return found
 
     def _reader_of_its_own(self) -> sqlite3.Connection:

@@ -1,6 +1,7 @@
 """Questions of one process, several answered at a time."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -13,27 +14,40 @@ Answer = TypeVar("Answer")
 
 TOGETHER = 16
 """Questions that are answered together, at most: who comes first waits for all of them."""
+PATIENCE_S = 0.05
+"""How long a batch may take before another one begins beside it."""
+THREADS = 16
+"""Batches at a time, at most."""
 
 
 class Batcher(Generic[Question, Answer]):
     """What is asked while others are answered waits, and is answered together: threads that answer side by side would
-    only take the interpreter from each other, and what a batch needs is then read once.
+    only take the interpreter from each other, and what a batch needs is then read once. Where a batch takes longer than
+    `patience_s`, as one does that finds the catalogue changed, others begin beside it.
 
-    answer: the answers to questions, in their order; to one that has none, the error. side_by_side: threads, which
-    begin with the first question; several take one question each. To be closed.
+    answer: the answers to questions, in their order; to one that has none, the error. To be closed.
     """
 
     def __init__(
-        self, answer: Callable[[Sequence[Question]], Sequence[Answer | Exception]], side_by_side: int = 1
+        self,
+        answer: Callable[[Sequence[Question]], Sequence[Answer | Exception]],
+        *,
+        together: int = TOGETHER,
+        patience_s: float = PATIENCE_S,
+        threads: int = THREADS,
     ) -> None:
         self._answer = answer
-        self._together = TOGETHER if side_by_side == 1 else 1
+        self._together = together
+        self._patience_s = patience_s
         self._waiting: deque[tuple[Question, Future[Answer]]] = deque()
         self._changed = threading.Condition()
+        self._running: set[int] = set()
+        self._begun = 0
+        self._began = 0.0
+        self._watched = False
         self._closed = False
         self._threads = [
-            threading.Thread(target=self._run, name=f"zhiyin-lists-{number}", daemon=True)
-            for number in range(side_by_side)
+            threading.Thread(target=self._run, name=f"zhiyin-lists-{number}", daemon=True) for number in range(threads)
         ]
         self._started = False
 
@@ -45,8 +59,15 @@ class Batcher(Generic[Question, Answer]):
                 raise StoreError("the service is closed: nothing is answered any more")
             self._waiting.append((question, answer))
             self._start()
-            self._changed.notify()
+            if not self._running or not self._watched:
+                self._changed.notify_all()
         return answer
+
+    def settle(self) -> None:
+        """Returns when all is answered whose answering had begun."""
+        with self._changed:
+            before = set(self._running)
+            self._changed.wait_for(lambda: not before & self._running)
 
     def close(self) -> None:
         """Returns when all that was asked is answered."""
@@ -63,23 +84,50 @@ class Batcher(Generic[Question, Answer]):
                 thread.start()
 
     def _run(self) -> None:
-        while taken := self._take():
-            questions = [question for question, _ in taken]
+        while (batch := self._take()) is not None:
+            number, taken = batch
+            answers: Sequence[Answer | Exception]
             try:
-                answers = self._answer(questions)
-            except Exception as error:
-                answers = [error] * len(taken)
+                answers = self._answer([question for question, _ in taken])
+                if len(answers) != len(taken):
+                    raise RuntimeError(f"{len(answers)} answers to {len(taken)} questions")
+            except BaseException as error:
+                # Whatever it is, who asked must hear of it, and others must be answered after them.
+                told = error if isinstance(error, Exception) else RuntimeError(repr(error))
+                answers = [told] * len(taken)
             for (_, waiting), answer in zip(taken, answers, strict=True):
-                # Who asked may have gone, and then takes no answer.
-                if not waiting.set_running_or_notify_cancel():
-                    continue
                 if isinstance(answer, Exception):
                     waiting.set_exception(answer)
                 else:
                     waiting.set_result(answer)
+            with self._changed:
+                self._running.discard(number)
+                self._changed.notify_all()
 
-    def _take(self) -> list[tuple[Question, Future[Answer]]]:
-        """Waits for a question; nothing once closed and all are answered."""
+    def _take(self) -> tuple[int, list[tuple[Question, Future[Answer]]]] | None:
+        """The next batch and its number, as soon as it may begin; None once closed and all is answered."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._waiting)
-            return [self._waiting.popleft() for _ in range(min(self._together, len(self._waiting)))]
+            while True:
+                if self._waiting and self._may_begin():
+                    first = [self._waiting.popleft() for _ in range(min(self._together, len(self._waiting)))]
+                    # Who has gone meanwhile is not answered.
+                    if taken := [each for each in first if each[1].set_running_or_notify_cancel()]:
+                        self._begun, self._began = self._begun + 1, time.monotonic()
+                        self._running.add(self._begun)
+                        return self._begun, taken
+                elif self._closed and not self._waiting:
+                    return None
+                else:
+                    self._wait()
+
+    def _may_begin(self) -> bool:
+        return not self._running or time.monotonic() >= self._began + self._patience_s
+
+    def _wait(self) -> None:
+        """For a change; one of the threads watches, where something waits, whether the batch before takes too long."""
+        if not self._waiting or self._watched:
+            self._changed.wait()
+            return
+        self._watched = True
+        self._changed.wait(max(0.0, self._began + self._patience_s - time.monotonic()))
+        self._watched = False

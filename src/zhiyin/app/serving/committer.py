@@ -34,7 +34,7 @@ class _Write:
         if self.waiting is not None:
             self.waiting.set_result(result)
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: BaseException) -> None:
         if self.waiting is not None:
             self.waiting.set_exception(error)
         else:
@@ -120,7 +120,8 @@ class Committer:
         together = [*writes, *([self._logging(shown)] if shown else [])]
         try:
             self._in_one(together)
-        except Exception as error:
+        except BaseException as error:
+            # Whatever it is, who waits must hear of it, and others must be written after them.
             # A store that does not answer one does not answer the next either; who asks again has waited less.
             silent = isinstance(error, StoreError) and not isinstance(error, BrokenRowError)
             if silent or len(writes) + len(shown) == 1:
@@ -133,7 +134,7 @@ class Committer:
     def _alone(self, write: _Write) -> None:
         try:
             self._in_one([write])
-        except Exception as error:
+        except BaseException as error:
             write.failed(error)
 
     def _in_one(self, writes: Sequence[_Write]) -> None:

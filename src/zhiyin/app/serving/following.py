@@ -13,6 +13,7 @@ from zhiyin.artifacts.folder import current, versions
 from zhiyin.core.dataset import Query
 from zhiyin.core.errors import ArtifactError
 from zhiyin.core.histories import History
+from zhiyin.core.models import AdditiveModel
 
 LOG = logging.getLogger(__name__)
 
@@ -30,6 +31,9 @@ def checked(system: System) -> System:
     for model in (system.fallback, system.model):
         try:
             scores = model.score(asked)
+            if isinstance(model, AdditiveModel):
+                # What it explains with is made before anybody waits for it.
+                model.contributions(asked[-1], asked[-1].history.items)
         except Exception as error:
             raise ArtifactError(f"{system.manifest.manifest_id}: cannot answer ({error}); train again") from error
         if scores.shape != (len(asked), items) or not items or not np.isfinite(scores).all():

@@ -1,6 +1,6 @@
 """Where the list of a user comes from: the most that is known of them, down to nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
@@ -62,9 +62,15 @@ def lists_of(model: Model, asked: Sequence[Asked]) -> list[Recommendations | Exc
 
 
 def _scored_lists(model: Model, asked: Sequence[Asked]) -> list[Recommendations | Exception]:
-    queries = [each.person.query for each in asked if each.person.likes]
-    scores = iter(model.score(queries) if queries else ())
-    return [tried(listed, replace(each, scores=next(scores)) if each.person.likes else each) for each in asked]
+    likes = [each for each in asked if each.person.likes]
+    scores: Iterable[FloatVector] | Exception = ()
+    if likes:
+        scores = tried(model.score, [each.person.query for each in likes])
+    if isinstance(scores, Exception):
+        # Of whom it cannot score, it tells each alone.
+        return [tried(listed, each) for each in asked]
+    told = iter(scores)
+    return [tried(listed, replace(each, scores=next(told)) if each.person.likes else each) for each in asked]
 
 
 def listed(asked: Asked) -> Recommendations:

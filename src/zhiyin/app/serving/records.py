@@ -1,24 +1,36 @@
 """People, items and events as the store holds them: listed, looked up, changed and removed."""
 
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from zhiyin.app.serving.committer import Committer
+from zhiyin.app.serving.committer import DELAY_S, Committer
 from zhiyin.app.serving.recording import checked_events, checked_id, checked_items, checked_users
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.errors import NotFoundError
 from zhiyin.core.events import Events
 from zhiyin.core.stores import AppendReport, Cursor, Stores, Which
 
+LOGGED_S = 3 * DELAY_S
+"""Within which any process has logged what it showed."""
+
 
 class Records:
     """What one tenant keeps. What is written or removed here is so for the next list."""
 
-    def __init__(self, stores: Stores, clock: Callable[[], int], committer: Committer | None = None) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        clock: Callable[[], int],
+        committer: Committer | None = None,
+        settle: Callable[[], None] = lambda: None,
+    ) -> None:
+        """settle: returns when all lists are made whose making had begun."""
         self._stores = stores
         self._clock = clock
         self._committer = committer
+        self._settle = settle
 
     def people(self, after: str, limit: int) -> Users:
         """The next people in the order of ids, with those known by their events alone."""
@@ -43,10 +55,17 @@ class Records:
             self.write_people(change(self.person(user_id)))
 
     def remove_person(self, user_id: str) -> int:
-        """Removes all that is kept of a user, lists that are still to be logged, too; how many rows."""
+        """Removes all that is kept of a user, lists that are still to be made or logged, too; how many rows."""
+        removed = self._erased(checked_id(user_id))
+        self._settle()
         if self._committer is not None:
             self._committer.flush()
-        return sum(self._stores.events.erase(checked_id(user_id)).removed.values())
+            # Other processes over the store log what they showed within their delay.
+            time.sleep(LOGGED_S)
+        return removed + self._erased(user_id)
+
+    def _erased(self, user_id: str) -> int:
+        return sum(self._stores.events.erase(user_id).removed.values())
 
     def items(self, after: str, limit: int) -> Catalog:
         """The next items in the order of ids."""
