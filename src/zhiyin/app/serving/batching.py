@@ -40,7 +40,8 @@ class Batcher(Generic[Question, Answer]):
         self._together = together
         self._patience_s = patience_s
         self._waiting: deque[tuple[Question, Future[Answer]]] = deque()
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._changed, self._done = threading.Condition(lock), threading.Condition(lock)
         self._running: set[int] = set()
         self._begun = 0
         self._began = 0.0
@@ -60,14 +61,14 @@ class Batcher(Generic[Question, Answer]):
             self._waiting.append((question, answer))
             self._start()
             if not self._running or not self._watched:
-                self._changed.notify_all()
+                self._changed.notify()
         return answer
 
     def settle(self) -> None:
         """Returns when all is answered whose answering had begun."""
         with self._changed:
             before = set(self._running)
-            self._changed.wait_for(lambda: not before & self._running)
+            self._done.wait_for(lambda: not before & self._running)
 
     def close(self) -> None:
         """Returns when all that was asked is answered."""
@@ -102,7 +103,7 @@ class Batcher(Generic[Question, Answer]):
                     waiting.set_result(answer)
             with self._changed:
                 self._running.discard(number)
-                self._changed.notify_all()
+                self._done.notify_all()
 
     def _take(self) -> tuple[int, list[tuple[Question, Future[Answer]]]] | None:
         """The next batch and its number, as soon as it may begin; None once closed and all is answered."""
@@ -114,6 +115,8 @@ class Batcher(Generic[Question, Answer]):
                     if taken := [each for each in first if each[1].set_running_or_notify_cancel()]:
                         self._begun, self._began = self._begun + 1, time.monotonic()
                         self._running.add(self._begun)
+                        if self._waiting and not self._watched:
+                            self._changed.notify()
                         return self._begun, taken
                 elif self._closed and not self._waiting:
                     return None
