@@ -6,7 +6,8 @@ import socket
 import sqlite3
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -41,6 +42,12 @@ def logged(stores: DatabaseStores) -> list[str]:
     return list(Events.concat([Events.empty(), *stores.events.read()]).event_id)
 
 
+def wait_for(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + READY_S
+    while not happened():
+        assert time.monotonic() < deadline
+
+
 def test_what_comes_together_is_written_together(stores: DatabaseStores, monkeypatch: pytest.MonkeyPatch) -> None:
     transactions, held = [], threading.Event()
     write = DatabaseStores.transaction
@@ -54,9 +61,10 @@ def test_what_comes_together_is_written_together(stores: DatabaseStores, monkeyp
 
     monkeypatch.setattr(DatabaseStores, "transaction", counted)
     with closing(Committer(stores)) as committer, ThreadPoolExecutor(30) as pool:
-        reports = [pool.submit(committer.append, like(str(n), "shared")) for n in range(30)]
-        while len(committer._writes) < 29:
-            pass
+        reports = [pool.submit(committer.append, like("0", "shared"))]
+        wait_for(lambda: bool(transactions))
+        reports += [pool.submit(committer.append, like(str(n), "shared")) for n in range(1, 30)]
+        wait_for(lambda: len(committer._writes) == 29)
         held.set()
         found = [report.result() for report in reports]
     assert len(transactions) == 2
@@ -90,9 +98,10 @@ def test_a_store_that_does_not_answer_is_asked_once_for_all_that_wait(
 
     monkeypatch.setattr(DatabaseStores, "transaction", silent)
     with closing(Committer(stores)) as committer, ThreadPoolExecutor(20) as pool:
-        waiting = [pool.submit(committer.append, like(str(n))) for n in range(20)]
-        while len(committer._writes) < 19:
-            pass
+        waiting = [pool.submit(committer.append, like("0"))]
+        wait_for(lambda: bool(asked))
+        waiting += [pool.submit(committer.append, like(str(n))) for n in range(1, 20)]
+        wait_for(lambda: len(committer._writes) == 19)
         held.set()
         for each in waiting:
             with pytest.raises(StoreError, match="locked"):
@@ -117,9 +126,10 @@ def test_what_was_written_though_it_seemed_not_to_be_is_there_once(
     monkeypatch.setattr(DatabaseStores, "transaction", doubtful)
     nameless = Events.build(user_id=["u", "u"], item_id=["i", "j"])
     with closing(Committer(stores)) as committer, ThreadPoolExecutor(3) as pool:
-        reports = [pool.submit(committer.append, nameless) for _ in range(3)]
-        while len(committer._writes) < 2:
-            pass
+        reports = [pool.submit(committer.append, nameless)]
+        wait_for(lambda: bool(tried))
+        reports += [pool.submit(committer.append, nameless) for _ in range(2)]
+        wait_for(lambda: len(committer._writes) == 2)
         held.set()
         for report in reports:
             report.result()
