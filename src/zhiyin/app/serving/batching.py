@@ -47,10 +47,9 @@ class Batcher(Generic[Question, Answer]):
         self._began = 0.0
         self._watched = False
         self._closed = False
-        self._threads = [
-            threading.Thread(target=self._run, name=f"zhiyin-lists-{number}", daemon=True) for number in range(threads)
-        ]
-        self._started = False
+        self._most = threads
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
 
     def ask(self, question: Question) -> Future[Answer]:
         """Raises `StoreError` once closed."""
@@ -59,7 +58,7 @@ class Batcher(Generic[Question, Answer]):
             if self._closed:
                 raise StoreError("the service is closed: nothing is answered any more")
             self._waiting.append((question, answer))
-            self._start()
+            self._man()
             if not self._running or not self._watched:
                 self._changed.notify()
         return answer
@@ -75,14 +74,16 @@ class Batcher(Generic[Question, Answer]):
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        for thread in self._threads if self._started else ():
+        for thread in self._threads:
             thread.join()
 
-    def _start(self) -> None:
-        if not self._started:
-            self._started = True
-            for thread in self._threads:
-                thread.start()
+    def _man(self) -> None:
+        """One more thread where none is idle, as it is until it takes a batch."""
+        if self._idle or len(self._threads) >= self._most:
+            return
+        self._idle += 1
+        self._threads.append(threading.Thread(target=self._run, name=f"zhiyin-lists-{len(self._threads)}", daemon=True))
+        self._threads[-1].start()
 
     def _run(self) -> None:
         while (batch := self._take()) is not None:
@@ -103,6 +104,7 @@ class Batcher(Generic[Question, Answer]):
                     waiting.set_result(answer)
             with self._changed:
                 self._running.discard(number)
+                self._idle += 1
                 self._done.notify_all()
 
     def _take(self) -> tuple[int, list[tuple[Question, Future[Answer]]]] | None:
@@ -115,7 +117,9 @@ class Batcher(Generic[Question, Answer]):
                     if taken := [each for each in first if each[1].set_running_or_notify_cancel()]:
                         self._begun, self._began = self._begun + 1, time.monotonic()
                         self._running.add(self._begun)
-                        if self._waiting and not self._watched:
+                        self._idle -= 1
+                        if self._waiting:
+                            self._man()
                             self._changed.notify()
                         return self._begun, taken
                 elif self._closed and not self._waiting:
