@@ -36,6 +36,7 @@ from costs import START, walks
 from memory import resident
 from serving import served
 
+from zhiyin.app.clock import now_ms
 from zhiyin.app.contenders import MIXTURES
 from zhiyin.app.loading import load_system
 from zhiyin.core.histories import DAY
@@ -112,10 +113,6 @@ def differing(client: httpx.Client, store: str, artifact: Path, users: list[str]
     return sum(ours != theirs for ours, theirs in zip(offline(store, artifact, users, now_ms()), told, strict=True))
 
 
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 async def in_turn(base: str, address: Callable[[], str], seconds: float) -> float:
     """Requests a second of `CLIENTS` that each ask again when they are answered."""
     answered, end = 0, time.perf_counter() + seconds
@@ -153,12 +150,16 @@ async def got(session: aiohttp.ClientSession, address: str) -> None:
 
 
 @contextmanager
-def on_cores(cores: set[int]) -> Iterator[None]:
-    """What begins inside runs on these alone."""
+def on_a_core_of_its_own(store: str, artifact: Path, work: Path) -> Iterator[tuple[httpx.Client, int]]:
+    """As `served`, on the first core, while this process has the others."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
+    first, *others = sorted(before)
+    os.sched_setaffinity(0, {first})
+    log = work / "server.log"
     try:
-        yield
+        with served(store, artifact, starting=STARTING_SECONDS, timeout=TIMEOUT_SECONDS, log=log) as serving:
+            os.sched_setaffinity(0, others or {first})
+            yield serving
     finally:
         os.sched_setaffinity(0, before)
 
@@ -183,14 +184,8 @@ def measured(options: argparse.Namespace, work: Path) -> int:
     artifact = trained(work, store, options.model, options.minutes)
     system = load_system(artifact)
     users = [f"u{user}" for user in np.random.default_rng(2).permutation(options.users)]
-    first, *others = sorted(os.sched_getaffinity(0))
-    with (
-        on_cores({first}),
-        served(store, artifact, starting=STARTING_SECONDS, timeout=TIMEOUT_SECONDS, log=work / "server.log") as serving,
-    ):
-        client, process = serving
+    with on_a_core_of_its_own(store, artifact, work) as (client, process):
         base = str(client.base_url)
-        os.sched_setaffinity(0, others or {first})
         differ = differing(client, store, artifact, users[:COMPARED])
         name = system.model.name
         test = system.manifest.metrics["test"]["ndcg@10"]

@@ -25,9 +25,8 @@ from pathlib import Path
 import aiohttp
 import httpx
 import numpy as np
-from lists import STARTING_SECONDS, TIMEOUT_SECONDS, in_turn, list_of, made, on_cores, trained
+from lists import in_turn, list_of, made, on_a_core_of_its_own, trained
 from memory import resident
-from serving import served
 
 GOODPUT, REFUSAL_MS, GROWTH = 0.9, 100.0, 1.1
 TOLD_LATER = 503
@@ -81,14 +80,8 @@ def main() -> int:
 def measured(options: argparse.Namespace, work: Path, store: str, artifact: Path) -> int:
     users = [f"u{user}" for user in np.random.default_rng(2).permutation(3_000)]
     asked = itertools.cycle(users)
-    first, *others = sorted(os.sched_getaffinity(0))
-    with (
-        on_cores({first}),
-        served(store, artifact, starting=STARTING_SECONDS, timeout=TIMEOUT_SECONDS, log=work / "server.log") as serving,
-    ):
-        client, process = serving
+    with on_a_core_of_its_own(store, artifact, work) as (client, process):
         base = str(client.base_url)
-        os.sched_setaffinity(0, others or {first})
         peak = asyncio.run(in_turn(base, lambda: list_of(next(asked)), 10))
         before = resident(process)["VmRSS"]
         answers = asyncio.run(crowded(base, users, options.times * peak, options.seconds))

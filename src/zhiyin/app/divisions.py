@@ -90,17 +90,24 @@ def possible_divisions(data: Dataset, protocol: str, seed: int) -> Divisions | N
     return None
 
 
+def drawn(split: Split, generator: np.random.Generator) -> Split:
+    """The split as it is, or of more than `MOST_ASKED` users so many, drawn at random."""
+    users = len(split.holdout)
+    if users <= MOST_ASKED:
+        return split
+    some = np.sort(generator.choice(users, MOST_ASKED, replace=False))
+    return replace(split, holdout=split.holdout.take(some))
+
+
 def _asking_some(parts: Divisions, seed: int) -> Divisions:
     generator = np.random.default_rng(seed)
     notes = list(parts.notes)
 
     def some(split: Split, what: str) -> Split:
-        users = len(split.holdout)
-        if users <= MOST_ASKED:
-            return split
-        drawn = np.sort(generator.choice(users, MOST_ASKED, replace=False))
-        notes.append(f"{what} asks {MOST_ASKED:,} of {users:,} users, drawn at random.")
-        return replace(split, holdout=split.holdout.take(drawn))
+        fewer = drawn(split, generator)
+        if fewer is not split:
+            notes.append(f"{what} asks {MOST_ASKED:,} of {len(split.holdout):,} users, drawn at random.")
+        return fewer
 
     validation = some(parts.validation, "Validation")
     test = None if parts.test is None else some(parts.test, "The test")

@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from zhiyin.app.comparison import refit
-from zhiyin.app.divisions import MOST_ASKED
+from zhiyin.app.divisions import drawn
 from zhiyin.app.incumbent import answers_of
 from zhiyin.app.loading import load_system
 from zhiyin.app.selection import TEST_START, WATCHED, evaluated
@@ -96,10 +96,7 @@ def window(serving: System, data: Dataset, seed: int) -> Split | None:
         split = next_events_since(data, int(max(new[len(new) // 2], np.quantile(times, TEST_START, method="higher"))))
     except InputError:
         return None
-    if len(split.holdout) > MOST_ASKED:
-        drawn = np.random.default_rng(seed).choice(len(split.holdout), MOST_ASKED, replace=False)
-        split = replace(split, holdout=split.holdout.take(np.sort(drawn)))
-    return split if len(split.holdout) else None
+    return drawn(split, np.random.default_rng(seed)) if len(split.holdout) else None
 
 
 def _trained_until(serving: System) -> int:

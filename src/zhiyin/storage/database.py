@@ -4,6 +4,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from types import ModuleType
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Engine, Executable, Table, TextClause
@@ -30,10 +31,11 @@ class Database(ABC):
 
     A transaction that a thread has opened is joined by whatever that thread does inside it, and a state that it reads
     by whatever it reads inside. name: what errors call it, without any secret. advice: what to look at when it fails.
-    insert: makes a statement that knows of conflicts.
+    driver: the module that speaks to it, as PEP 249 has it. insert: makes a statement that knows of conflicts.
     """
 
     advice: str
+    driver: ModuleType
     insert: Callable[[Table], Any]
 
     def __init__(self, name: str, engine: Engine) -> None:
@@ -141,9 +143,11 @@ class Database(ABC):
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
+        driver = self.driver
         try:
             yield
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, driver.Error) as error:
             cause = getattr(error, "orig", None) or error
-            kind = BrokenRowError if isinstance(error, (IntegrityError, DataError)) else StoreError
+            broken = isinstance(error, (IntegrityError, DataError, driver.IntegrityError, driver.DataError))
+            kind = BrokenRowError if broken else StoreError
             raise kind(f"{self.name}: {self._cause(cause)}; {self.advice}") from error

@@ -10,7 +10,6 @@ from sqlalchemy import text as sql
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
 
-from zhiyin.core.errors import BrokenRowError, StoreError
 from zhiyin.storage.database import Database, Rows
 
 POOLED, BESIDES = 8, 32
@@ -29,6 +28,7 @@ class PostgresDatabase(Database):
     """The database at `url`; its tables are made where there are none."""
 
     advice = "check that the database runs, that its user may create tables there and that its disk is not full"
+    driver = psycopg
     insert = staticmethod(postgresql.insert)
 
     def __init__(self, url: URL) -> None:
@@ -102,12 +102,3 @@ class PostgresDatabase(Database):
     def _cause(self, error: BaseException) -> str:
         said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
         return said or super()._cause(error)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            with super()._errors():
-                yield
-        except psycopg.Error as error:
-            kind = BrokenRowError if isinstance(error, (psycopg.DataError, psycopg.IntegrityError)) else StoreError
-            raise kind(f"{self.name}: {self._cause(error)}; {self.advice}") from error

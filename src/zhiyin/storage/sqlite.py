@@ -11,7 +11,6 @@ from sqlalchemy import Connection, Table, TextClause, create_engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 
-from zhiyin.core.errors import BrokenRowError, StoreError
 from zhiyin.storage.database import Database, Rows
 
 BUSY_TIMEOUT_MS = 30_000
@@ -28,6 +27,7 @@ class SqliteDatabase(Database):
     """The file `path`, which is made where there is none."""
 
     advice = "check that the file is a zhiyin store, can be written and its disk is not full"
+    driver = sqlite3
     insert = staticmethod(sqlite.insert)
 
     def __init__(self, path: str) -> None:
@@ -101,15 +101,6 @@ class SqliteDatabase(Database):
         driver: sqlite3.Connection = pooled.driver_connection  # type: ignore[assignment]
         pooled.detach()
         return driver
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            with super()._errors():
-                yield
-        except sqlite3.Error as error:
-            kind = BrokenRowError if isinstance(error, (sqlite3.DataError, sqlite3.IntegrityError)) else StoreError
-            raise kind(f"{self.name}: {self._cause(error)}; {self.advice}") from error
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

@@ -29,8 +29,6 @@ from zhiyin.core.stores import TasteStore
 
 Found = TypeVar("Found")
 
-TOGETHER = 16
-"""People who are scored together, at most."""
 SCORES = 1 << 20
 """Scores that are held at a time, of one part of a model."""
 
@@ -53,7 +51,7 @@ class Asked:
 
 def lists_of(model: Model, asked: Sequence[Asked]) -> list[Recommendations | Exception]:
     """The list of each, or why there is none; those who like something are scored by `model` together."""
-    together = max(1, min(TOGETHER, SCORES // max(1, len(asked[0].state.items)))) if asked else 1
+    together = max(1, SCORES // max(1, len(asked[0].state.items))) if asked else 1
     return [
         found
         for start in range(0, len(asked), together)
