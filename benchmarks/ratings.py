@@ -28,9 +28,9 @@ from preparing import SMALL, prepared, small_ratings
 from zhiyin.app.movielens import fetch_movielens
 from zhiyin.app.rating_comparison import FOLDS, fitted_inside
 from zhiyin.app.registry import make_model
-from zhiyin.app.selection import rating_model, rating_models
+from zhiyin.app.selection import Ratings, Selection, rating_model, rating_models
 from zhiyin.core.dataset import Dataset, Split
-from zhiyin.core.models import Model, Silent
+from zhiyin.core.models import Model
 from zhiyin.dataset.splits import fold_splits
 from zhiyin.evaluation.rating import RatingResult, error_metrics, evaluate_ratings
 
@@ -85,7 +85,7 @@ def measured(name: str, data: Dataset, seed: int) -> list[tuple[str, Mapping[str
     splits = list(fold_splits(data, FOLDS, seed))
     answers: dict[str, list[RatingResult]] = {}
     for split in splits:
-        model, config = fitted_inside(name, split.train, seed, Silent())
+        model, config = fitted_inside(name, split.train, Selection(seed, goal=Ratings()))
         print(f"{name}: {json.dumps(config)}", file=sys.stderr)
         answers.setdefault(name, []).append(evaluate_ratings(rating_model(model), split.holdout))
         if name == ATTENTIVE:

@@ -117,6 +117,33 @@ def test_settings_of_the_environment_stand_over_those_of_the_file(
     assert isinstance(outcome.exception, ConfigError)
 
 
+def test_networks_are_trained_where_flag_or_environment_says(
+    trained: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("train", "--store", trained[0], "--out", tmp_path / "system", "--model", "popularity")
+    monkeypatch.setenv("ZHIYIN_DEVICE", "abacus")
+    for device, said in (((), "abacus"), (("--device", "cuda:99"), "cuda:99")):
+        outcome = CliRunner().invoke(application, [*map(str, words), *device])
+        assert isinstance(outcome.exception, ConfigError)
+        assert f"device {said!r}: PyTorch cannot use it" in str(outcome.exception)
+    command(*words, "--device", "cpu")
+    command("update", "--store", trained[0], "--out", tmp_path / "system", "--device", "cpu")
+
+
+def test_one_tenant_is_trained_and_asked_apart_from_the_others(trained: tuple[str, Path], tmp_path: Path) -> None:
+    store = ("--store", f"sqlite:///{tmp_path / 'two.db'}", "--tenant", "other")
+    events = Path(trained[0].removeprefix("sqlite:///")).with_name("events.csv")
+    command("ingest", events, *store[:2])
+    (tmp_path / "others.csv").write_text(re.sub(r",i(\d)", r",other\1", events.read_text("utf-8")), "utf-8")
+    command("ingest", tmp_path / "others.csv", *store)
+    out = tmp_path / "system"
+    command("train", *store, "--out", out, "--model", "popularity")
+    asked = ("recommend", *store, "--artifact", out, "--user", "u3", "-k", "3", "--json")
+    assert all(item.startswith("other") for item in items(command(*asked)))
+    assert "nothing came in since" in command("update", *store, "--out", out)
+    assert "nothing came in since" in command("retrain", *store, "--out", out, "--model", "popularity")
+
+
 def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str | Path) -> list[str]:
     """The lines on the error stream of a command that fails on purpose."""
     monkeypatch.setattr(sys, "argv", ["zhiyin", *map(str, words)])

@@ -37,7 +37,6 @@ from zhiyin.evaluation.report import ReportParts
 from zhiyin.evaluation.slices import SliceFigures, by_attributes, by_history_length, by_target_popularity, slice_figures
 from zhiyin.models.ranker import Ranker
 from zhiyin.models.weighing import surely
-from zhiyin.storage.opening import open_stores
 
 BASELINE = "popularity"
 FED = 3_000
@@ -52,7 +51,8 @@ class ComparisonRequest:
     """models: none means all that fit the data. settings: model -> over its defaults; where there are none, its own
     alternatives are tried. only: the model that is chosen whatever the figures. minutes: to choose, test and refit in;
     None takes as long as it takes. checkpoints: folder for interrupted trainings. people: what users told of
-    themselves, for slices. progress: told of each training. announce: told of each step.
+    themselves, for slices. device: where networks are trained; None takes the best. progress: told of each training.
+    announce: told of each step.
     """
 
     models: Sequence[str] = ()
@@ -62,11 +62,19 @@ class ComparisonRequest:
     seed: int = 0
     checkpoints: Path | None = None
     people: Users | None = None
+    device: str | None = None
     progress: Progress = field(default_factory=Silent)
     announce: Callable[[str], None] = lambda _: None
 
     def selection(self, model: str, protocol: str = "time") -> Selection:
-        return Selection(self.seed, self.settings.get(model, {}), self.progress, self.checkpoints, protocol=protocol)
+        return Selection(
+            self.seed,
+            self.settings.get(model, {}),
+            self.progress,
+            self.checkpoints,
+            protocol=protocol,
+            device=self.device,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,15 +163,6 @@ def refit(trial: Trial, data: Dataset, request: ComparisonRequest, purpose: str)
         model.take(trial.learned)
     model.fit(data, request.selection(trial.model).run().called(f"{trial.model}-{purpose}"))
     return model
-
-
-def people_of(store: str) -> Users:
-    """What the users in `store` told of themselves."""
-    stores = open_stores(store)
-    try:
-        return stores.users.read()
-    finally:
-        stores.close()
 
 
 class _Bench:

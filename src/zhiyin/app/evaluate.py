@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zhiyin.app.comparison import ComparisonRequest, compare, people_of
+from zhiyin.app.comparison import ComparisonRequest, compare
 from zhiyin.app.divisions import divisions
-from zhiyin.app.prepare import prepare_dataset
+from zhiyin.app.prepare import people_of, prepare_dataset
 from zhiyin.app.rating_comparison import RatingsRequest, compare_ratings
 from zhiyin.core.dataset import Dataset, Removal
 from zhiyin.core.errors import InputError
@@ -23,7 +23,10 @@ CHECKPOINTS = "checkpoints"
 
 @dataclass(frozen=True)
 class EvaluateRequest:
-    """protocol: "next", "time", "leave-one-out" or "cv" (ratings). models: none means all that fit the data."""
+    """protocol: "next", "time", "leave-one-out" or "cv" (ratings). models: none means all that fit the data.
+
+    device: where networks are trained; None takes the best.
+    """
 
     store: str
     report: Path
@@ -31,6 +34,8 @@ class EvaluateRequest:
     models: Sequence[str] = ()
     preparation: PreparationSettings = field(default_factory=PreparationSettings)
     seed: int = 0
+    device: str | None = None
+    tenant: str = "default"
     progress: Progress = field(default_factory=Silent)
     announce: Callable[[str], None] = lambda _: None
 
@@ -56,7 +61,7 @@ def evaluate(request: EvaluateRequest) -> EvaluateReport:
     """
     if request.protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol {request.protocol!r}; choose {', '.join(PROTOCOLS)}")
-    data = prepare_dataset(request.store, request.preparation, request.report / "vectors")
+    data = prepare_dataset(request.store, request.preparation, request.report / "vectors", request.tenant)
     board, parts = _ranking(data, request) if request.protocol != "cv" else (_ratings(data, request), ReportParts())
     page = write_report(request.report / "report.html", board, profile_of(data), parts)
     figures = request.report / "leaderboard.json"
@@ -73,7 +78,8 @@ def _ranking(data: Dataset, request: EvaluateRequest) -> tuple[Leaderboard, Repo
             models=request.models,
             seed=request.seed,
             checkpoints=request.report / CHECKPOINTS,
-            people=people_of(request.store),
+            people=people_of(request.store, request.tenant),
+            device=request.device,
             progress=request.progress,
             announce=request.announce,
         ),
@@ -90,5 +96,6 @@ def _ratings(data: Dataset, request: EvaluateRequest) -> Leaderboard:
             request.report / CHECKPOINTS,
             request.progress,
             request.announce,
+            request.device,
         ),
     )

@@ -34,6 +34,7 @@ class FineTuneRequest:
     seed: int = 0
     preparation: PreparationSettings = field(default_factory=PreparationSettings)
     progress: Progress = field(default_factory=Silent)
+    tenant: str = "default"
 
 
 def finetune(request: FineTuneRequest) -> FineTuned:
@@ -49,7 +50,7 @@ def finetune(request: FineTuneRequest) -> FineTuned:
             f"{request.encoder!r} cannot be fine-tuned; name a text model as {SentenceTransformers.name}:FOLDER"
         )
     preparation = request.preparation.model_copy(update={"encoders": ()})
-    data = never_asked(prepare_dataset(request.store, preparation), VALIDATION_START)
+    data = never_asked(prepare_dataset(request.store, preparation, tenant=request.tenant), VALIDATION_START)
     texts, pairs = lesson(data)
     settings = FineTuning(epochs=request.epochs, pairs=request.pairs, seed=request.seed)
     return fine_tune(argument, texts, pairs, request.out, settings=settings, progress=request.progress)

@@ -4,32 +4,31 @@ from dataclasses import replace
 
 import numpy as np
 
-from zhiyin.app.comparison import people_of
 from zhiyin.app.selection import WATCHED
 from zhiyin.app.system import System
 from zhiyin.core.arrays import FloatVector, IntVector
+from zhiyin.core.catalog import Users
 from zhiyin.core.dataset import Dataset, Holdout, Query
 from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
 from zhiyin.dataset.features import user_vector
 from zhiyin.evaluation.ranking import evaluate_ranking
 
 
-def answers_of(system: System, data: Dataset, asked: Holdout, store: str) -> FloatVector:
+def answers_of(system: System, data: Dataset, asked: Holdout, people: Users) -> FloatVector:
     """(users,) `WATCHED` of the system on questions from `data`, among the items that it knows; NaN where it does not
-    know what is asked for.
+    know what is asked for. people: what users told of themselves.
     """
     places = system.items.rows(data.items.ids)
     known = [row for row, targets in enumerate(asked.targets) if (places[targets] != UNKNOWN).all()]
     answers = np.full(len(asked), np.nan)
     if known:
-        heard = _as_known(asked.take(np.array(known, np.int64)), system, data, places, store)
+        heard = _as_known(asked.take(np.array(known, np.int64)), system, data, places, people)
         answers[known] = evaluate_ranking(system.model, heard, len(system.items)).metrics[WATCHED]
     return answers
 
 
-def _as_known(holdout: Holdout, system: System, data: Dataset, places: IntVector, store: str) -> Holdout:
+def _as_known(holdout: Holdout, system: System, data: Dataset, places: IntVector, people: Users) -> Holdout:
     """The questions as the system hears them: over its items, with what it reads of users."""
-    people = people_of(store)
     told = Vocabulary(people.user_id).rows(data.users.ids[holdout.users])
     queries = []
     for query, row in zip(holdout.queries, told.tolist(), strict=True):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from zhiyin.app.registry import make_encoder
 from zhiyin.core.arrays import FloatMatrix
-from zhiyin.core.catalog import Catalog
+from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.events import Events
 from zhiyin.core.models import Content
@@ -16,9 +16,11 @@ from zhiyin.encoders.cache import encode_cached
 from zhiyin.storage.opening import open_stores
 
 
-def prepare_dataset(store: str, settings: PreparationSettings, cache: Path | None = None) -> Dataset:
-    """Everything in `store`, prepared. cache: folder of item vectors kept between runs."""
-    stores = open_stores(store)
+def prepare_dataset(
+    store: str, settings: PreparationSettings, cache: Path | None = None, tenant: str = "default"
+) -> Dataset:
+    """Everything of `tenant` in `store`, prepared. cache: folder of item vectors kept between runs."""
+    stores = open_stores(store, tenant)
     try:
         return prepare_stored(stores, settings, cache)
     finally:
@@ -37,6 +39,15 @@ def prepare_stored(stores: Stores, settings: PreparationSettings, cache: Path | 
         lambda aligned: _encode(aligned, settings, cache),
         served=stores.impressions.every(),
     )
+
+
+def people_of(store: str, tenant: str = "default") -> Users:
+    """What the users of `tenant` in `store` told of themselves."""
+    stores = open_stores(store, tenant)
+    try:
+        return stores.users.read()
+    finally:
+        stores.close()
 
 
 def contents_of(catalog: Catalog) -> list[Content]:

@@ -23,7 +23,7 @@ INNER_FOLDS = 10
 class RatingsRequest:
     """models: none means all that predict ratings; one that only ranks stands for its twin that rates.
 
-    checkpoints: folder for interrupted trainings.
+    checkpoints: folder for interrupted trainings. device: where networks are trained; None takes the best.
     """
 
     models: Sequence[str] = ()
@@ -31,6 +31,7 @@ class RatingsRequest:
     checkpoints: Path | None = None
     progress: Progress = field(default_factory=Silent)
     announce: Callable[[str], None] = lambda _: None
+    device: str | None = None
 
 
 def compare_ratings(data: Dataset, request: RatingsRequest) -> Leaderboard:
@@ -56,15 +57,12 @@ def rating_name(name: str) -> str:
     return model.rating_mode if isinstance(model, RankingTwin) else name
 
 
-def fitted_inside(
-    name: str, train: Dataset, seed: int, progress: Progress, checkpoints: Path | None = None
-) -> tuple[Model, Mapping[str, Any]]:
+def fitted_inside(name: str, train: Dataset, selection: Selection) -> tuple[Model, Mapping[str, Any]]:
     """A model fitted on `train` with settings that a tenth of its ratings chose, and these settings.
 
-    checkpoints: folder in which interrupted trainings on `train` find their place again.
+    selection: by ratings; in its folder of checkpoints interrupted trainings on `train` find their place again.
     """
-    selection = Selection(seed, progress=progress, checkpoints=checkpoints, goal=Ratings())
-    trial = best_trial(name, next(fold_splits(train, INNER_FOLDS, seed)), selection)
+    trial = best_trial(name, next(fold_splits(train, INNER_FOLDS, selection.seed)), selection)
     model = make_model(name, trial.config)
     model.fit(train, selection.run().called(f"{name}-refit"))
     return model, trial.config
@@ -72,6 +70,12 @@ def fitted_inside(
 
 def _fold(name: str, place: int, split: Split, request: RatingsRequest) -> tuple[RatingResult, Mapping[str, Any]]:
     rating_model(make_model(name))
-    checkpoints = request.checkpoints / f"fold-{place}" if request.checkpoints is not None else None
-    model, config = fitted_inside(name, split.train, request.seed, request.progress, checkpoints)
+    selection = Selection(
+        request.seed,
+        progress=request.progress,
+        checkpoints=request.checkpoints / f"fold-{place}" if request.checkpoints is not None else None,
+        goal=Ratings(),
+        device=request.device,
+    )
+    model, config = fitted_inside(name, split.train, selection)
     return evaluate_ratings(rating_model(model), split.holdout), config

@@ -24,6 +24,7 @@ class BatchRequest:
     users: Sequence[str]
     n: int = 10
     keep_seen: bool = False
+    tenant: str = "default"
 
 
 def recommend_batch(request: BatchRequest) -> Sequence[Recommendations]:
@@ -31,7 +32,8 @@ def recommend_batch(request: BatchRequest) -> Sequence[Recommendations]:
     if request.n < 1:
         raise InputError(f"a list needs at least one place, got n={request.n}")
     # One user's sums are small: threads inside them would spend their time waiting for each other.
-    with closing(open_service(request.store, request.artifact)) as service, threadpool_limits(1):
+    opened = open_service(request.store, request.artifact, tenant=request.tenant)
+    with closing(opened) as service, threadpool_limits(1):
         return service.recommend_many(request.users, request.n, request.keep_seen)
 
 

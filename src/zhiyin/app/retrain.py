@@ -10,6 +10,7 @@ from zhiyin.app.comparison import refit
 from zhiyin.app.divisions import drawn
 from zhiyin.app.incumbent import answers_of
 from zhiyin.app.loading import load_system
+from zhiyin.app.prepare import people_of
 from zhiyin.app.selection import TEST_START, WATCHED, evaluated
 from zhiyin.app.system import System
 from zhiyin.app.train import Choice, TrainReport, TrainRequest, choose, prepared, publish_choice
@@ -115,7 +116,8 @@ def judged(serving: System, choice: Choice, split: Split, request: TrainRequest)
     request.announce(f"{chosen.model}, beside what serves")
     found = evaluated(refit(chosen, split.train, choice.comparing, "gate"), split).metrics[WATCHED]
     # An item that what serves does not know yet is one that it does not recommend.
-    before = np.nan_to_num(answers_of(serving, choice.data, split.holdout, request.store))
+    people = people_of(request.store, request.tenant)
+    before = np.nan_to_num(answers_of(serving, choice.data, split.holdout, people))
     return Verdict(*map(bootstrap_interval, (before, found, found - before)))
 
 

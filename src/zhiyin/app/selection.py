@@ -7,14 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from zhiyin.app.devices import training_device
 from zhiyin.app.registry import MODELS, make_model, names, stoppable
 from zhiyin.core.arrays import FloatVector
 from zhiyin.core.dataset import Dataset, Split
@@ -114,7 +114,7 @@ class Selection:
 
     checkpoints: folder in which an interrupted training finds its place again. protocol: how the data is divided, and
     so what parts of a model are weighed for. until: `time.monotonic()` up to which alternatives share the time; beyond
-    it none is begun but the first, and trainings are stopped.
+    it none is begun but the first, and trainings are stopped. device: where networks are trained; None takes the best.
     """
 
     seed: int = 0
@@ -125,15 +125,16 @@ class Selection:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     protocol: str = "time"
     until: float | None = None
+    device: str | None = None
 
     def run(self) -> Run:
-        """What surrounds a fit that validates nothing."""
+        """What surrounds a fit that validates nothing. Raises `ConfigError` for a device that is of no use."""
         hold_out = partial(weighing_split, seed=self.seed, protocol=self.protocol)
         return Run(
             PlainTrainer(),
             PlainStatistics(),
             seed=self.seed,
-            device=best_device(),
+            device=training_device(self.device),
             progress=self.progress,
             hold_out=hold_out,
             checkpoints=self.checkpoints,
@@ -154,19 +155,6 @@ class Trial:
     history: tuple[Mapping[str, float], ...] = ()
     users: FloatVector = field(default_factory=lambda: np.zeros(0))
     learned: Parameters = field(default_factory=dict)
-
-
-@cache
-def best_device() -> str:
-    """Where networks are trained: on a GPU where PyTorch finds one that it can use."""
-    if not torch.cuda.is_available():
-        return "cpu"
-    some = torch.ones(8, 8, dtype=torch.bfloat16)
-    try:
-        (some.to("cuda") @ some.to("cuda")).cpu()
-    except RuntimeError:  # a GPU that is full, or for which this build of PyTorch has no code
-        return "cpu"
-    return "cuda"
 
 
 def candidates(data: Dataset) -> tuple[str, ...]:

@@ -22,7 +22,11 @@ LOG = logging.getLogger(__name__)
 
 
 def open_service(
-    store: str, artifact: Path, judging: LanguageModelSettings | None = None, new_items: float = SHARE
+    store: str,
+    artifact: Path,
+    judging: LanguageModelSettings | None = None,
+    new_items: float = SHARE,
+    tenant: str = "default",
 ) -> Service:
     """The service of the current version under `artifact`; to be closed by who asked for it.
 
@@ -32,7 +36,7 @@ def open_service(
     judging = judging or LanguageModelSettings()
     language_model = _language_model(judging)
     system = load_system(artifact)
-    stores = open_stores(store)
+    stores = open_stores(store, tenant)
     try:
         return Service(system, stores, language_model=language_model, judging=judging, new_items=new_items)
     except BaseException:

@@ -11,13 +11,12 @@ from zhiyin.app.comparison import (
     Comparison,
     ComparisonRequest,
     compare,
-    people_of,
     refit,
     without_comparison,
 )
 from zhiyin.app.divisions import possible_divisions
 from zhiyin.app.loading import PROFILE, VECTORS
-from zhiyin.app.prepare import prepare_dataset
+from zhiyin.app.prepare import people_of, prepare_dataset
 from zhiyin.app.publishing import BOARD, REPORT, publish_fitted
 from zhiyin.app.registry import make_model
 from zhiyin.app.selection import Trial
@@ -42,6 +41,7 @@ class TrainRequest:
     """model: None chooses among all. validation: "next", "time", "leave-one-out" or "random".
 
     settings: of the model. minutes: that all of it may take; None, other than on the command line, is without a limit.
+    device: where networks are trained; None takes the best.
     progress: told of each training. announce: told of each model tried.
     """
 
@@ -54,6 +54,8 @@ class TrainRequest:
     validation: str = "next"
     minutes: float | None = None
     seed: int = 0
+    device: str | None = None
+    tenant: str = "default"
     progress: Progress = field(default_factory=Silent)
     announce: Callable[[str], None] = lambda _: None
 
@@ -94,7 +96,7 @@ def train(request: TrainRequest) -> TrainReport:
 
 
 def prepared(request: TrainRequest) -> Dataset:
-    return prepare_dataset(request.store, request.preparation, request.out / VECTORS)
+    return prepare_dataset(request.store, request.preparation, request.out / VECTORS, request.tenant)
 
 
 def choose(request: TrainRequest, data: Dataset, spent: float) -> Choice:
@@ -148,7 +150,8 @@ def _comparing(request: TrainRequest, spent: float) -> ComparisonRequest:
         minutes=None if request.minutes is None else request.minutes - spent,
         seed=request.seed,
         checkpoints=request.out / CHECKPOINTS,
-        people=people_of(request.store),
+        people=people_of(request.store, request.tenant),
+        device=request.device,
         progress=request.progress,
         announce=request.announce,
     )

@@ -27,6 +27,7 @@ class TuneRequest:
     """out: folder of the search, which goes on from what is there. minutes: after which this call begins no trial.
 
     trials: at most, of this call. validation: "next", "time", "leave-one-out" or "random".
+    device: where networks are trained; None takes the best.
     """
 
     store: str
@@ -37,6 +38,8 @@ class TuneRequest:
     preparation: PreparationSettings = field(default_factory=PreparationSettings)
     validation: str = "next"
     seed: int = 0
+    device: str | None = None
+    tenant: str = "default"
     progress: Progress = field(default_factory=Silent)
     announce: Callable[[str], None] = lambda _: None
 
@@ -68,13 +71,15 @@ def tune(request: TuneRequest) -> TuneReport:
     model = make_model(request.model)
     if not isinstance(model, ExplorableModel):
         raise ConfigError(f"model {request.model!r} has no space of settings to search")
-    data = prepare_dataset(request.store, request.preparation, request.out / VECTORS)
+    data = prepare_dataset(request.store, request.preparation, request.out / VECTORS, request.tenant)
     divisions = possible_divisions(data, request.validation, request.seed)
     if divisions is None:
         raise InputError("too little data to validate on: nothing can be tuned")
     split = divisions.validation
     fixed = {"encoders": tuple(data.content)} if reads_encoders(request.model) else {}
-    selection = Selection(request.seed, fixed=fixed, progress=request.progress, protocol=divisions.protocol)
+    selection = Selection(
+        request.seed, fixed=fixed, progress=request.progress, protocol=divisions.protocol, device=request.device
+    )
     study = _study(request, f"{request.model} {split.train.fingerprint} {request.seed}")
     if not study.trials:
         study.enqueue_trial(_places(model.space, model.config))

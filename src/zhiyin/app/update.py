@@ -9,12 +9,13 @@ import numpy as np
 
 from zhiyin.app.incumbent import answers_of
 from zhiyin.app.loading import VECTORS, load_system
-from zhiyin.app.prepare import prepare_dataset
+from zhiyin.app.prepare import people_of, prepare_dataset
 from zhiyin.app.publishing import BOARD, REPORT, publish_fitted
 from zhiyin.app.registry import make_model
 from zhiyin.app.selection import WATCHED, Selection
 from zhiyin.app.system import System
 from zhiyin.artifacts.folder import current
+from zhiyin.core.catalog import Users
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.errors import ArtifactError, InputError
 from zhiyin.core.models import Before, Model, Progress, Silent
@@ -28,12 +29,16 @@ MAIN = "main"
 
 @dataclass(frozen=True)
 class UpdateRequest:
-    """out: folder of the system. progress: told of each training. announce: told of each step."""
+    """out: folder of the system. progress: told of each training. announce: told of each step. device: where networks
+    are trained; None takes the best.
+    """
 
     store: str
     out: Path
     progress: Progress = field(default_factory=Silent)
     announce: Callable[[str], None] = lambda _: None
+    device: str | None = None
+    tenant: str = "default"
 
 
 @dataclass(frozen=True)
@@ -68,16 +73,16 @@ def update(request: UpdateRequest) -> UpdateReport:
     manifest = system.manifest
     if "now" not in manifest.data:
         raise ArtifactError(f"{version}: does not say up to when it was trained; train again")
-    data = prepare_dataset(request.store, system.settings, request.out / VECTORS)
+    data = prepare_dataset(request.store, system.settings, request.out / VECTORS, request.tenant)
     places = system.items.rows(data.items.ids)
     since = manifest.data["now"] + 1
     drift = drift_since(data, since, places)
-    found, tested = _found(system, data, request.store), _tested(manifest)
+    found, tested = _found(system, data, people_of(request.store, request.tenant)), _tested(manifest)
     name = str(manifest.components[MAIN]["model"])
     if data.fingerprint == manifest.data["fingerprint"]:
         return UpdateReport(drift, found, tested, name, None)
     share = float(np.clip(1 - manifest.data["events"] / len(data.histories.items), 0, 1))
-    run = Selection(manifest.split["seed"], progress=request.progress).run()
+    run = Selection(manifest.split["seed"], progress=request.progress, device=request.device).run()
     models: dict[str, Model] = {}
     for component, described in manifest.components.items():
         request.announce(f"{described['model']}, on what came since")
@@ -101,12 +106,12 @@ def update(request: UpdateRequest) -> UpdateReport:
     return UpdateReport(drift, found, tested, name, publish_fitted(request.out, data, models, documents, told))
 
 
-def _found(system: System, data: Dataset, store: str) -> Interval | None:
+def _found(system: System, data: Dataset, people: Users) -> Interval | None:
     try:
         asked = next_events_since(data, system.manifest.data["now"] + 1).holdout
     except InputError:
         return None
-    found = answers_of(system, data, asked, store)
+    found = answers_of(system, data, asked, people)
     return bootstrap_interval(found[~np.isnan(found)])
 
 

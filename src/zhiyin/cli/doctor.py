@@ -37,7 +37,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] =
 def _device() -> str | None:
     """Where networks are trained; None without what trains them."""
     try:
-        from zhiyin.app.selection import best_device  # noqa: PLC0415  keeps torch out of the other commands
+        from zhiyin.app.devices import best_device  # noqa: PLC0415  keeps torch out of the other commands
     except ImportError:
         return None
     return best_device()

@@ -9,7 +9,7 @@ import typer
 
 from zhiyin.app.enrich import EnrichRequest
 from zhiyin.app.enrich import enrich as run
-from zhiyin.cli.options import Store
+from zhiyin.cli.options import Store, Tenant
 
 
 def enrich(
@@ -21,10 +21,11 @@ def enrich(
     kept: Annotated[
         Path | None, typer.Option(help="The file of generated texts; beside the store if left out.")
     ] = None,
+    tenant: Tenant = "default",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Let a language model describe items without a description, marked as generated. Nothing is asked twice."""
-    report = run(EnrichRequest(store, language_model, limit, kept))
+    report = run(EnrichRequest(store, language_model, limit, kept, tenant=tenant))
     if as_json:
         typer.echo(json.dumps(asdict(report), ensure_ascii=False, default=str))
         return

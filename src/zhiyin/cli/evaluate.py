@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from zhiyin.cli.options import Store
+from zhiyin.cli.options import Device, Store, Tenant
 from zhiyin.cli.show import Bars, choice, cleaned, console, leaderboard
 from zhiyin.core.errors import ConfigError
 
@@ -17,6 +17,8 @@ def evaluate(
     models: Annotated[str | None, typer.Option(help="names, separated by commas; all without it")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML with a \\[preparation] table")] = None,
     seed: int = 0,
+    device: Device = None,
+    tenant: Tenant = "default",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Compare models on a test split that nothing was chosen on."""
@@ -39,6 +41,8 @@ def evaluate(
                 models=[name.strip() for name in models.split(",")] if models else (),
                 preparation=settings.preparation,
                 seed=seed,
+                device=device,
+                tenant=tenant,
                 progress=bars,
                 announce=bars.begin,
             )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zhiyin.cli.options import Store
+from zhiyin.cli.options import Store, Tenant
 from zhiyin.cli.show import Bars, console
 
 
@@ -19,6 +19,7 @@ def finetune(
     pairs: Annotated[int, typer.Option(help="pairs of items a pass", min=64)] = 10_000,
     seed: int = 0,
     config: Annotated[Path | None, typer.Option(help="TOML with a \\[preparation] table")] = None,
+    tenant: Tenant = "default",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Teach a text encoder with the store's histories; status 1 where it found nothing better than it was."""
@@ -30,7 +31,7 @@ def finetune(
     screen = console(stderr=as_json)
     with Bars(screen) as bars:
         bars.begin(encoder)
-        report = run(FineTuneRequest(store, encoder, out, epochs, pairs, seed, preparation, bars))
+        report = run(FineTuneRequest(store, encoder, out, epochs, pairs, seed, preparation, bars, tenant))
     if as_json:
         typer.echo(json.dumps(asdict(report)))
     else:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from zhiyin.app.ingest import IngestReport, IngestRequest
 from zhiyin.app.ingest import ingest as run
-from zhiyin.cli.options import Store
+from zhiyin.cli.options import Store, Tenant
 from zhiyin.core.errors import InputError
 
 
@@ -30,6 +30,7 @@ def ingest(
         Path | None, typer.Option(help="Where to list refused rows; beside the store if left out.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row is refused.")] = False,
+    tenant: Tenant = "default",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Import events, a catalogue and users. Importing the same file twice changes nothing."""
@@ -43,6 +44,7 @@ def ingest(
             strict=strict,
             clean=clean or [],
             refused=refused,
+            tenant=tenant,
         )
     )
     if as_json:

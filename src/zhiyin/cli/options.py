@@ -4,7 +4,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from zhiyin.app.environment import STORE
+from zhiyin.app.environment import DEVICE, STORE
 
 Store: TypeAlias = Annotated[
     str,
@@ -13,3 +13,6 @@ Store: TypeAlias = Annotated[
     ),
 ]
 Tenant: TypeAlias = Annotated[str, typer.Option(help="whose part of the store")]
+Device: TypeAlias = Annotated[
+    str | None, typer.Option(envvar=DEVICE, help="where networks are trained: cpu, cuda, cuda:1; a GPU if there is one")
+]

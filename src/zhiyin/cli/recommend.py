@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from zhiyin.cli.options import Store
+from zhiyin.cli.options import Store, Tenant
 from zhiyin.core.errors import InputError
 
 
@@ -23,6 +23,7 @@ def recommend(
         Path | None, typer.Option(help="write user_id, item_id, rank, score here (.parquet or .csv)")
     ] = None,
     keep_seen: Annotated[bool, typer.Option("--keep-seen", help="items of the history may come again")] = False,
+    tenant: Tenant = "default",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Top lists of one user or of many."""
@@ -39,7 +40,7 @@ def recommend(
     if out is not None:
         check_target(out)
     wanted = [user] if user is not None else read_users(users) if users is not None else []
-    lists = recommend_batch(BatchRequest(store, artifact, wanted, k, keep_seen))
+    lists = recommend_batch(BatchRequest(store, artifact, wanted, k, keep_seen, tenant))
     if out is not None:
         write_lists(lists, out)
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from zhiyin.cli.options import Store
+from zhiyin.cli.options import Device, Store, Tenant
 from zhiyin.cli.show import Bars, console, interval
 from zhiyin.cli.train import show
 from zhiyin.core.errors import ZhiyinError
@@ -28,6 +28,8 @@ def retrain(
     config: Annotated[Path | None, typer.Option(help="TOML with \\[preparation] and \\[model] tables")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="time for all of it, as for train")] = None,
     seed: int = 0,
+    device: Device = None,
+    tenant: Tenant = "default",
     every: Annotated[
         float | None, typer.Option(metavar="HOURS", min=0, help="again and again, so long after each end; else once")
     ] = None,
@@ -45,6 +47,8 @@ def retrain(
         preparation=settings.preparation,
         minutes=MINUTES if minutes is None and model is None else minutes,
         seed=seed,
+        device=device,
+        tenant=tenant,
     )
     screen = console()
     if every is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from zhiyin.cli.options import Store
+from zhiyin.cli.options import Device, Store, Tenant
 from zhiyin.cli.show import Bars, choice, cleaned, console, leaderboard
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ def train(
         float | None, typer.Option(min=0, help="time for all of it; 60 for all models, for one as long as it takes")
     ] = None,
     seed: int = 0,
+    device: Device = None,
+    tenant: Tenant = "default",
     validation: Annotated[str, typer.Option(help="next, time, leave-one-out or random")] = "next",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
@@ -45,6 +47,8 @@ def train(
                 validation=validation,
                 minutes=MINUTES if minutes is None and model is None else minutes,
                 seed=seed,
+                device=device,
+                tenant=tenant,
                 progress=bars,
                 announce=bars.begin,
             )

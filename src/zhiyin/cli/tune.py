@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zhiyin.cli.options import Store
+from zhiyin.cli.options import Device, Store, Tenant
 from zhiyin.cli.show import Bars, console
 
 
@@ -19,6 +19,8 @@ def tune(
     trials: Annotated[int | None, typer.Option(help="at most so many of them", min=1)] = None,
     config: Annotated[Path | None, typer.Option(help="TOML or JSON with a \\[preparation] table")] = None,
     seed: int = 0,
+    device: Device = None,
+    tenant: Tenant = "default",
     validation: Annotated[str, typer.Option(help="next, time, leave-one-out or random")] = "next",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
@@ -40,6 +42,8 @@ def tune(
                 preparation=preparation,
                 validation=validation,
                 seed=seed,
+                device=device,
+                tenant=tenant,
                 progress=bars,
                 announce=bars.begin,
             )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zhiyin.cli.options import Store
+from zhiyin.cli.options import Device, Store, Tenant
 from zhiyin.cli.show import Bars, console, interval
 from zhiyin.core.strict_json import strict_json
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 def update(
     store: Store,
     out: Annotated[Path, typer.Option(help="folder of the trained system")],
+    device: Device = None,
+    tenant: Tenant = "default",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Fit the published system on what came in since, at its settings, and tell how far that drifted."""
@@ -25,7 +27,7 @@ def update(
 
     screen = console(stderr=as_json)
     with Bars(screen) as bars:
-        report = run(UpdateRequest(store, out, bars, bars.begin))
+        report = run(UpdateRequest(store, out, bars, bars.begin, device, tenant))
     if as_json:
         published = None if report.manifest is None else report.manifest.manifest_id
         told = {**asdict(report), "manifest": published, "worse": report.worse}
