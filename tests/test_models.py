@@ -150,7 +150,8 @@ def weights_of(model: Linear | Ease) -> FloatMatrix:
     """(rates * items, items)"""
     rates = len(model.config.past) if isinstance(model, Linear) else 1
     n_rows = len(model.parameters()["indptr"]) - 1
-    return Weights.from_arrays(model.parameters(), rates).between(np.arange(n_rows), np.arange(n_rows // rates))
+    every = np.arange(n_rows), np.ones(n_rows)
+    return Weights.from_arrays(model.parameters(), rates).sums([every]).parts(0, np.arange(n_rows // rates))
 
 
 @given(

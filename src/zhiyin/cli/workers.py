@@ -21,6 +21,7 @@ from uvicorn.supervisors import Multiprocess
 from zhiyin.app.serve import open_server
 from zhiyin.app.settings import Settings
 from zhiyin.cli.logs import log_as_json
+from zhiyin.cli.memory import keep_memory
 from zhiyin.core.errors import ConfigError, ZhiyinError
 from zhiyin.web.application import create_app
 from zhiyin.web.metrics import SHARED
@@ -56,6 +57,7 @@ class Worker:
         log_as_json(self.log_level)
         # Requests and workers run side by side; more threads inside each would only contend for the same cores.
         torch.set_num_threads(1)
+        keep_memory()
         server = open_server(self.store, self.artifact, self.settings, self.tenant)
 
         @asynccontextmanager

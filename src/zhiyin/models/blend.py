@@ -1,8 +1,8 @@
 """Several models as one: their standings added up, with other weights for items that training has not met."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from zhiyin.core.models import (
     gather,
 )
 from zhiyin.core.results import Contributions
+from zhiyin.core.scored import Scored, scored
 from zhiyin.models.standing import FORMS, standings, steepness
 from zhiyin.models.stored import ModelConfig, by_owner
 from zhiyin.models.weighing import Asked, Weighing, alone, asked_of, new_share, weighed
@@ -33,9 +34,6 @@ OWN = "blend"
 
 LEAST = 0.005
 """Share of the places that new items have at least: where none ever came, one that comes is shown to somebody."""
-
-REMEMBERED = 1 << 20
-"""Scores of a part that are kept until others are asked for."""
 
 
 class BlendConfig(ModelConfig):
@@ -59,20 +57,18 @@ class BlendConfig(ModelConfig):
     exposure: float = Field(default=1.0, gt=0)
 
 
-class Told(NamedTuple):
-    """What a part says of some queries. factors: (items,) what its standings count, which are of this form. scores,
-    standing: (queries, items).
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What a part says of some queries. factors: (items,) what its standings count, which are of this form. scored: of
+    the part itself, None where nobody will ask why. scores, standing: (queries, items).
     """
 
     part: Model
     factors: FloatVector
     form: str
+    scored: Scored | None
     scores: FloatMatrix
     standing: FloatMatrix
-
-    def of(self, row: int) -> "Told":
-        """Of one of the queries."""
-        return self._replace(scores=self.scores[row : row + 1], standing=self.standing[row : row + 1])
 
 
 class Blend:
@@ -85,7 +81,6 @@ class Blend:
         self.config = config
         self.parts = dict(parts)
         self._known: BoolVector | None = None
-        self._latest: tuple[Sequence[Query], list[Told]] = (), []
         forms = np.array([FORMS.index(config.forms.get(name, FORMS[0])) for name in parts], np.int64)
         weights = np.array([config.weights.get(name, (1.0, 1.0)) for name in parts]).T
         self._weighing = Weighing(weights, config.level, forms)
@@ -130,26 +125,19 @@ class Blend:
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         return gather(self._summed(queries), candidates)
 
+    def scored(self, queries: Sequence[Query]) -> "BlendScored":
+        known, _ = self._fitted()
+        told = list(self._said(queries, kept=True))
+        scores = self._level(len(queries))
+        for each in told:
+            scores += each.factors * each.standing
+        return BlendScored(queries, scores, known, self._weighing.level, told)
+
     def contributions(self, query: Query, items: IntVector) -> Contributions:
         """parts: what each event adds; of a known item by ranks, what its standing adds in the proportions in which
         events speak for it there. What a model cannot tell event by event is in the base.
         """
-        known, _ = self._fitted()
-        scores = self._weighing.level * ~known[items]
-        parts = np.zeros((len(items), len(query.history)))
-        for part, factors, form, found, standing in self._told_of(query):
-            added = factors[items] * standing[0, items]
-            scores = scores + added
-            if isinstance(part, AdditiveModel):
-                rows = np.flatnonzero(factors[items])
-                ranked = known[items[rows], None] & (form == "ranks")
-                told = part.contributions(query, items[rows]).parts
-                speaking = np.maximum(told, 0.0)
-                total = speaking.sum(axis=1, keepdims=True)
-                shared = np.divide(speaking, total, out=np.zeros_like(speaking), where=total > 0)
-                steps = factors[items[rows], None] * steepness(found[0, known]) * told
-                parts[rows] += np.where(ranked, added[rows, None] * shared, steps)
-        return Contributions(scores - parts.sum(axis=1), parts)
+        return self.scored([query]).contributions(0, items)
 
     def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> Self:
         """Raises `ConfigError` where no part can go on with new items; those that cannot say nothing of them."""
@@ -192,17 +180,17 @@ class Blend:
     def _summed(self, queries: Sequence[Query], singly: list[FloatMatrix] | None = None) -> FloatMatrix:
         """(queries, items) of all parts together; what each says that counts for known items is added to `singly`."""
         known, _ = self._fitted()
-        scores = np.tile(self._weighing.level * ~known, (len(queries), 1))
-        latest: list[Told] = []
+        scores = self._level(len(queries))
         for told in self._said(queries):
             scores += told.factors * told.standing
             if singly is not None and told.factors[known].any():
                 singly.append(told.scores)
-            if scores.size <= REMEMBERED or len(queries) == 1:
-                latest.append(told)
-        if latest:
-            self._latest = queries, latest
         return scores
+
+    def _level(self, n: int) -> FloatMatrix:
+        """(n, items) what new items have besides."""
+        known, _ = self._fitted()
+        return np.tile(self._weighing.level * ~known, (n, 1))
 
     def _tune(self, data: Dataset, held: Split, run: Run) -> dict[str, Any]:
         """The settings that say how the parts are trained and weighed, found on the events `held` out of `data`."""
@@ -261,29 +249,64 @@ class Blend:
         self._known = known
         self._factors = self._weighing.weights[(~known).astype(np.int64)]
 
-    def _told_of(self, query: Query) -> Iterator[Told]:
-        """Of a query that was scored lately what was said then: an explanation comes after a score."""
-        queries, latest = self._latest
-        row = next((row for row, each in enumerate(queries) if each is query), None)
-        return self._said([query]) if row is None else (told.of(row) for told in latest)
-
-    def _said(self, queries: Sequence[Query]) -> Iterator[Told]:
-        """What each part says that weighs anything."""
+    def _said(self, queries: Sequence[Query], *, kept: bool = False) -> Iterator[Told]:
+        """What each part says that weighs anything. kept: whether it is to be asked why."""
         known, factors = self._fitted()
         for part, factor, form in zip(self.parts.values(), factors.T, self._weighing.forms, strict=True):
             if factor.any():
-                scores = part.score(queries)
-                # What the part knows nothing of stands below all others.
-                lowest = scores.min(axis=1, initial=0.0)
-                silent = np.repeat(lowest[:, None], len(known) - scores.shape[1], axis=1)
-                whole = np.concatenate([scores, silent], axis=1)
-                yield Told(part, factor, FORMS[form], whole, standings(whole, known, FORMS[form]))
+                own = scored(part, queries) if kept else None
+                scores = part.score(queries) if own is None else own.scores
+                if scores.shape[1] < len(known):
+                    # What the part knows nothing of stands below all others.
+                    lowest = scores.min(axis=1, initial=0.0)
+                    silent = np.repeat(lowest[:, None], len(known) - scores.shape[1], axis=1)
+                    scores = np.concatenate([scores, silent], axis=1)
+                yield Told(part, factor, FORMS[form], own, scores, standings(scores, known, FORMS[form]))
 
     def _fitted(self) -> tuple[BoolVector, FloatMatrix]:
         """(n_items,) which items training met, and (n_items, parts) what standings by the parts count."""
         if self._known is None:
             raise ArtifactError(f"{self.name}: not fitted yet; fit it or load parameters first")
         return self._known, self._factors
+
+
+@dataclass(frozen=True, eq=False)
+class BlendScored:
+    """What a blend says of some queries, and what each of its parts does. known: (items,) which training met. level:
+    what new items have besides.
+    """
+
+    queries: Sequence[Query]
+    scores: FloatMatrix
+    known: BoolVector
+    level: float
+    told: Sequence[Told]
+
+    def contributions(self, row: int, items: IntVector) -> Contributions:
+        known = self.known[items]
+        scores = self.level * ~known
+        parts = np.zeros((len(items), len(self.queries[row].history)))
+        for told in self.told:
+            added = told.factors[items] * told.standing[row, items]
+            scores = scores + added
+            if told.scored is not None and isinstance(told.part, AdditiveModel):
+                places = np.flatnonzero(told.factors[items])
+                spoken = told.scored.contributions(row, items[places]).parts
+                ranked = known[places] & (told.form == "ranks")
+                parts[places[ranked]] += added[places[ranked], None] * _shared(spoken[ranked])
+                if not ranked.all():
+                    others = places[~ranked]
+                    step = steepness(told.scores[row, self.known])
+                    parts[others] += told.factors[items[others], None] * step * spoken[~ranked]
+        return Contributions(scores - parts.sum(axis=1), parts)
+
+
+def _shared(spoken: FloatMatrix) -> FloatMatrix:
+    """Of each item, the share of every event in what speaks for it; zeros where nothing does."""
+    speaking = np.maximum(spoken, 0.0)
+    total = speaking.sum(axis=1, keepdims=True)
+    shares: FloatMatrix = np.divide(speaking, total, out=np.zeros_like(speaking), where=total > 0)
+    return shares
 
 
 def _asked(models: Sequence[Model], held: Split, seed: int) -> Asked:

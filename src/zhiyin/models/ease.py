@@ -15,7 +15,7 @@ from zhiyin.core.models import Candidates, Choice, FitReport, Parameters, Range,
 from zhiyin.core.results import Contributions
 from zhiyin.models.inputs import Sparse, evidence, training_rows
 from zhiyin.models.ridge import solved_on, support_of
-from zhiyin.models.sparse_weights import ARRAYS, Weights, to_arrays
+from zhiyin.models.sparse_weights import ARRAYS, AT_ONCE, Held, Sums, Weights, to_arrays
 from zhiyin.models.stored import ModelConfig, StoredModel
 
 DENSE_FROM = 0.01
@@ -74,19 +74,18 @@ class Ease(StoredModel):
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         self.parameters()
-        n_items = self._weights.n_items
-        scores = np.zeros((len(queries), n_items))
-        for row, query in enumerate(queries):
-            items, values = self._evidence(query, n_items)
-            kept = values > 0
-            scores[row] = self._weights.added_up(items[kept], values[kept])
+        scores = np.zeros((len(queries), self._weights.n_items))
+        for start in range(0, len(queries), AT_ONCE):
+            scores[start : start + AT_ONCE] = self.scored(queries[start : start + AT_ONCE]).scores
         return gather(scores, candidates)
+
+    def scored(self, queries: Sequence[Query]) -> "EaseScored":
+        self.parameters()
+        return EaseScored(self._weights.sums([self._evidence(query) for query in queries]))
 
     def contributions(self, query: Query, items: IntVector) -> Contributions:
         """parts: an event's evidence times the weight from its item to the target."""
-        self.parameters()
-        sources, values = self._evidence(query, self._weights.n_items)
-        return Contributions(np.zeros(len(items)), self._weights.between(sources, items).T * values)
+        return self.scored([query]).contributions(0, items)
 
     def _products(self, part: Sparse, whole: bool) -> Any:
         """(items, items) the Gram matrix of some users, as an array where it is `whole`."""
@@ -115,5 +114,18 @@ class Ease(StoredModel):
     def _prepare(self, parameters: Parameters) -> None:
         self._weights = Weights.from_arrays(parameters)
 
-    def _evidence(self, query: Query, n_items: int) -> Any:
-        return evidence(query.history, n_items, binary=self.config.binary, half_life_days=self.config.half_life_days)
+    def _evidence(self, query: Query) -> Held:
+        return evidence(
+            query.history, self._weights.n_items, binary=self.config.binary, half_life_days=self.config.half_life_days
+        )
+
+
+class EaseScored:
+    """What the model says of some histories."""
+
+    def __init__(self, sums: Sums) -> None:
+        self._sums = sums
+        self.scores = sums.scores
+
+    def contributions(self, row: int, items: IntVector) -> Contributions:
+        return Contributions(np.zeros(len(items)), self._sums.parts(row, items).T)

@@ -20,6 +20,7 @@ with the number of items and not with its cube and square.
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self
 
@@ -39,7 +40,7 @@ from zhiyin.models.inputs import Sparse
 from zhiyin.models.likeness import CONTENT, WORDS, Likeness
 from zhiyin.models.ridge import solved, solved_on, support_of
 from zhiyin.models.sequences import liked
-from zhiyin.models.sparse_weights import ARRAYS, Weights, to_arrays
+from zhiyin.models.sparse_weights import ARRAYS, AT_ONCE, Held, Weights, to_arrays
 from zhiyin.models.stored import ModelConfig, StoredModel
 
 NEAREST = 100
@@ -122,37 +123,17 @@ class Linear(StoredModel):
         return other
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
-        n_known, later = self._n_known, np.arange(self._n_known, self.n_items)
         scores = np.zeros((len(queries), self.n_items))
-        for row, query in enumerate(queries):
-            places, left = self._evidence(query)
-            items = query.history.items[places]
-            met = items < n_known
-            rate, event = np.nonzero(left * met)
-            scores[row, :n_known] = self._weights.added_up(self._rows(rate, items[event]), left[rate, event])
-            if len(later):
-                drawn = self._drawn(left)
-                scores[row, n_known:] = drawn[met] @ self._likeness.near(items[met], later)
-                scores[row] += drawn[~met] @ self._likeness.near(items[~met], np.arange(self.n_items))
+        for start in range(0, len(queries), AT_ONCE):
+            scores[start : start + AT_ONCE] = self.scored(queries[start : start + AT_ONCE]).scores
         return gather(scores, candidates)
+
+    def scored(self, queries: Sequence[Query]) -> "LinearScored":
+        return LinearScored(self._weights, self._likeness, [self._told(query) for query in queries])
 
     def contributions(self, query: Query, items: IntVector) -> Contributions:
         """parts: what is left of an event times the weights from its item to the target."""
-        places, left = self._evidence(query)
-        sources = query.history.items[places]
-        met, known = sources < self._n_known, items < self._n_known
-        rate, event = np.nonzero(left * met)
-        told = self._weights.between(self._rows(rate, sources[event]), items[known]).T * left[rate, event]
-        added = np.zeros((len(items), len(sources)))
-        for each in range(len(left)):
-            added[np.ix_(known, event[rate == each])] += told[:, rate == each]
-        if not known.all():
-            added[~known] = self._likeness.near(sources, items[~known]).T * self._drawn(left)
-        if not met.all():
-            added[:, ~met] = self._likeness.near(sources[~met], items).T * self._drawn(left[:, ~met])
-        parts = np.zeros((len(items), len(query.history)))
-        parts[:, places] = added
-        return Contributions(np.zeros(len(items)), parts)
+        return self.scored([query]).contributions(0, items)
 
     def parameters(self) -> Parameters:
         return {**super().parameters(), **self._likeness.parameters()}
@@ -199,16 +180,60 @@ class Linear(StoredModel):
     def _prepare(self, parameters: Mapping[str, NDArray[Any]]) -> None:
         self._weights = Weights.from_arrays(parameters, len(self.config.past))
 
-    def _rows(self, rate: IntVector, items: IntVector) -> IntVector:
-        """(n,) the rows of the weights from each of `items` (n,) at the rate of its number (n,)."""
-        return np.asarray(rate * self._n_known + items)
-
-    def _drawn(self, left: FloatMatrix) -> FloatVector:
-        """(k,) what nearness to the item of each event counts where weights are drawn to that alone."""
-        return self._fading.units @ left / self.config.l2
-
-    def _evidence(self, query: Query) -> tuple[IntVector, FloatMatrix]:
-        """Places (k,) in the history that are read, oldest first, and what is left of each at each rate (rates, k)."""
+    def _told(self, query: Query) -> "Told":
         places = liked(query, len(query.history), self.n_items)
         left = self._fading.left(query.history.timestamps[places])
-        return places[len(places) - left.shape[1] :], left
+        places = places[len(places) - left.shape[1] :]
+        sources = query.history.items[places]
+        rate, event = np.nonzero(left * (sources < self._n_known))
+        held = rate * self._n_known + sources[event], left[rate, event]
+        # Where weights are drawn to nearness alone.
+        return Told(len(query.history), places, sources, event, held, self._fading.units @ left / self.config.l2)
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What one history says. places: (k,) where in it those events are that still count, oldest first, and sources:
+    (k,) their items. held: rows of the weights and what each counts, and event: which of the k each is of. drawn: (k,)
+    what nearness to the item of each counts where there are no weights.
+    """
+
+    length: int
+    places: IntVector
+    sources: IntVector
+    event: IntVector
+    held: Held
+    drawn: FloatVector
+
+
+class LinearScored:
+    """What a linear model says of some histories."""
+
+    def __init__(self, weights: Weights, likeness: Likeness, told: Sequence[Told]) -> None:
+        self._likeness, self._told = likeness, told
+        self._sums = weights.sums([each.held for each in told])
+        self._n_known = weights.n_items
+        self.scores = self._sums.scores
+        later = np.arange(self._n_known, max(self._n_known, likeness.n_items))
+        if len(later):
+            self.scores = np.concatenate([self.scores, np.zeros((len(told), len(later)))], axis=1)
+            for row, each in enumerate(told):
+                met = each.sources < self._n_known
+                self.scores[row, later] = each.drawn[met] @ likeness.near(each.sources[met], later)
+                everything = np.arange(self.scores.shape[1])
+                self.scores[row] += each.drawn[~met] @ likeness.near(each.sources[~met], everything)
+
+    def contributions(self, row: int, items: IntVector) -> Contributions:
+        told = self._told[row]
+        met, known = told.sources < self._n_known, items < self._n_known
+        added = np.zeros((len(items), len(told.sources)))
+        by_event = np.zeros((len(told.sources), int(known.sum())))
+        np.add.at(by_event, told.event, self._sums.parts(row, items[known]))
+        added[known] = by_event.T
+        if not known.all():
+            added[~known] = self._likeness.near(told.sources, items[~known]).T * told.drawn
+        if not met.all():
+            added[:, ~met] = self._likeness.near(told.sources[~met], items).T * told.drawn[~met]
+        parts = np.zeros((len(items), told.length))
+        parts[:, told.places] = added
+        return Contributions(np.zeros(len(items)), parts)

@@ -31,7 +31,7 @@ from zhiyin.core.errors import ArtifactError
 from zhiyin.core.exposures import Shown
 from zhiyin.core.models import Candidates, FitReport, Parameters, Run, gather
 from zhiyin.core.results import Contributions
-from zhiyin.models.blend import Blend, BlendConfig, within
+from zhiyin.models.blend import Blend, BlendConfig, BlendScored, within
 from zhiyin.models.standing import places, steepness
 from zhiyin.models.taking import appeal_when_shown
 from zhiyin.models.trees import TreesConfig, as_array, from_array, grown
@@ -136,17 +136,16 @@ class Ranker(Blend):
                     ranked[start + row] = self._ranked(self._trees, query, total[row], found)
         return {Blend.name: blended, self.name: ranked}
 
-    def contributions(self, query: Query, items: IntVector) -> Contributions:
-        """What each event adds to the blend's score; what the trees make of that is in the base."""
-        blended = super().contributions(query, items)
-        if self._trees is None:
+    def scored(self, queries: Sequence[Query]) -> BlendScored:
+        blended = super().scored(queries)
+        trees = self._trees
+        if trees is None:
             return blended
-        known, _ = self._fitted()
-        told = list(self._told_of(query))
-        total = self._weighing.level * ~known + sum(each.factors * each.standing[0] for each in told)
-        singly = [each.scores[0] for each in told if each.factors[known].any()]
-        ranked = self._ranked(self._trees, query, total, singly)[items]
-        return Contributions(ranked - blended.parts.sum(axis=1), blended.parts)
+        singly = [told.scores for told in blended.told if told.factors[blended.known].any()]
+        ranked = np.empty_like(blended.scores)
+        for row, query in enumerate(queries):
+            ranked[row] = self._ranked(trees, query, blended.scores[row], [scores[row] for scores in singly])
+        return RankerScored(queries, ranked, blended.known, blended.level, blended.told)
 
     def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> Self:
         other = super().extended(catalog, content)
@@ -286,6 +285,15 @@ class Ranker(Blend):
             listed[np.searchsorted(chosen, shown.items)] = np.maximum(shown.places, FIRST)
             columns += [self._taking[chosen], listed]
         return np.stack(columns, axis=1).astype(np.float32)
+
+
+class RankerScored(BlendScored):
+    """What a ranker says of some queries, and what each part of the blend under it does."""
+
+    def contributions(self, row: int, items: IntVector) -> Contributions:
+        """What each event adds to the blend's score; what the trees make of that is in the base."""
+        parts = super().contributions(row, items).parts
+        return Contributions(self.scores[row, items] - parts.sum(axis=1), parts)
 
 
 def _standing(scores: FloatVector, known: NDArray[np.bool_], chosen: IntVector) -> tuple[FloatVector, IntVector]:

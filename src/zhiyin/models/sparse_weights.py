@@ -1,7 +1,8 @@
 """Weights from rows to items, in large catalogues most of them nothing: how they are kept, what rows say together."""
 
-from functools import cached_property
-from typing import Any, Self
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -12,10 +13,26 @@ from zhiyin.models.inputs import Sparse
 
 ARRAYS = frozenset({"indptr", "indices", "data"})
 
+AT_ONCE = 16
+"""Histories whose sums are made together, where many are asked for."""
+
+Held: TypeAlias = tuple[IntVector, FloatVector]
+"""The rows (r,) that a history holds, and what each counts."""
+
 
 def to_arrays(weights: Sparse) -> Parameters:
     """The arrays of compressed sparse rows."""
     return {"indptr": weights.indptr.astype(np.int64), "indices": weights.indices, "data": weights.data}
+
+
+class Sums(ABC):
+    """What histories say by the rows they hold. scores: (histories, items) float64, of each the same in any company."""
+
+    scores: FloatMatrix
+
+    @abstractmethod
+    def parts(self, history: int, items: IntVector) -> FloatMatrix:
+        """(r, items) what each row that the history holds adds to its scores of `items`."""
 
 
 class Weights:
@@ -33,32 +50,55 @@ class Weights:
         weights: Sparse = sparse.csr_matrix(cells, (n_rows, n_rows // rates))
         return cls(weights.toarray() if 2 * weights.nnz > n_rows * weights.shape[1] else weights)
 
-    def added_up(self, rows: IntVector, values: FloatVector) -> FloatVector:
-        """(items,) the `rows`, each times its value."""
-        told = self._cells[rows]
-        if isinstance(told, np.ndarray):
-            return values @ told.astype(np.float64)
-        return np.asarray(told.T @ values, np.float64)
-
-    def between(self, rows: IntVector, items: IntVector) -> FloatMatrix:
-        """(rows, items) float64, some of the weights."""
+    def sums(self, histories: Sequence[Held]) -> Sums:
         if isinstance(self._cells, np.ndarray):
-            return self._cells[np.ix_(rows, items)].astype(np.float64)
-        asked, place = np.unique(rows, return_inverse=True)
-        if not len(asked):
-            return np.zeros((0, len(items)))
-        # Few items are asked for, and few rows speak for one: fewer cells than the rows hold, by far.
-        starts = self._by_item.indptr[items]
-        lengths = self._by_item.indptr[items + 1] - starts
-        cells = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
-        found = self._by_item.indices[cells]
-        row = np.searchsorted(asked, found)
-        met = np.flatnonzero(asked[np.minimum(row, len(asked) - 1)] == found)
-        told = np.zeros((len(asked), len(items)))
-        told[row[met], np.repeat(np.arange(len(items)), lengths)[met]] = self._by_item.data[cells[met]]
-        return told[place]
+            return _DenseSums(self._cells, histories)
+        return _SparseSums(self._cells, histories)
 
-    @cached_property
-    def _by_item(self) -> Sparse:
-        """(items, rates * items)"""
-        return self._cells.T.tocsr()
+
+class _DenseSums(Sums):
+    def __init__(self, cells: Any, histories: Sequence[Held]) -> None:
+        self._cells, self._histories = cells, histories
+        self.scores = np.zeros((len(histories), cells.shape[1]))
+        for history, (rows, values) in enumerate(histories):
+            self.scores[history] = values @ cells[rows].astype(np.float64)
+
+    def parts(self, history: int, items: IntVector) -> FloatMatrix:
+        rows, values = self._histories[history]
+        told: FloatMatrix = values[:, None] * self._cells[np.ix_(rows, items)]
+        return told
+
+
+class _SparseSums(Sums):
+    """Keeps the rows that were added up: they are few beside all, and tell the parts."""
+
+    def __init__(self, cells: Sparse, histories: Sequence[Held]) -> None:
+        rows = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in histories)])
+        self._values = [values for _, values in histories]
+        self._ends = np.cumsum([0, *map(len, self._values)])
+        self._held: Sparse = cells[rows]
+        self.scores = np.zeros((len(histories), cells.shape[1]))
+        for history, values in enumerate(self._values):
+            data, indices, indptr = self._rows_of(history)
+            told: Sparse = sparse.csc_matrix((data, indices, indptr), (cells.shape[1], len(values)))
+            self.scores[history] = told @ values
+
+    def parts(self, history: int, items: IntVector) -> FloatMatrix:
+        data, indices, indptr = self._rows_of(history)
+        asked = np.zeros(self._held.shape[1], np.bool_)
+        asked[items] = True
+        cell = np.flatnonzero(asked[indices])
+        row = np.searchsorted(indptr, cell, side="right") - 1
+        # Of all items, since pages that nothing is written to cost nothing.
+        turn = np.empty(self._held.shape[1], np.int64)
+        turn[items] = np.arange(len(items))
+        parts = np.zeros((len(indptr) - 1, len(items)))
+        parts[row, turn[indices[cell]]] = self._values[history][row] * data[cell]
+        return parts[:, turn[items]]
+
+    def _rows_of(self, history: int) -> tuple[FloatVector, IntVector, IntVector]:
+        """Data, columns and ends of the rows that the history holds."""
+        first, behind = self._ends[history : history + 2]
+        ends = self._held.indptr[first : behind + 1]
+        cells = slice(ends[0], ends[-1])
+        return self._held.data[cells], self._held.indices[cells], ends - ends[0]

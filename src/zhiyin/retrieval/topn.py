@@ -4,9 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zhiyin.core.arrays import FloatMatrix, IntMatrix
+from zhiyin.core.arrays import FloatMatrix, FloatVector, IntMatrix
 from zhiyin.core.errors import InputError
 from zhiyin.core.vocabulary import UNKNOWN
+
+BLOCKS = 8
+"""For each place of a list."""
 
 
 class TopN(NamedTuple):
@@ -25,17 +28,17 @@ def top_n(scores: FloatMatrix, n: int, eligible: np.ndarray | None = None) -> To
     if n < 1:
         raise InputError(f"a list must have at least one place, not {n}")
     allowed = np.broadcast_to(np.True_ if eligible is None else eligible, scores.shape)
-    if np.isnan(scores).any(where=allowed):
-        raise InputError("a model gave a score that is not a number; train it again or choose another model")
     queries, items = scores.shape
     rows = np.full((queries, n), UNKNOWN, np.int64)
     best = np.full((queries, n), np.nan, np.float64)
     if not items:
         return TopN(rows, best)
     masked = np.where(allowed, scores, -np.inf)
-    place = max(items - n, 0)
-    threshold = np.partition(masked, place, axis=1)[:, place]
-    query, row = np.nonzero((masked >= threshold[:, None]) & allowed)
+    if np.isnan(masked.max(axis=1)).any():
+        raise InputError("a model gave a score that is not a number; train it again or choose another model")
+    query, row = np.nonzero(masked >= _bar(masked, n)[:, None])
+    kept = allowed[query, row]
+    query, row = query[kept], row[kept]
     order = np.lexsort((row, -masked[query, row], query))
     query, row = query[order], row[order]
     rank = np.arange(len(query)) - np.searchsorted(query, query)
@@ -44,3 +47,17 @@ def top_n(scores: FloatMatrix, n: int, eligible: np.ndarray | None = None) -> To
     rows[query, rank] = row
     best[query, rank] = scores[query, row]
     return TopN(rows, best)
+
+
+def _bar(scores: FloatMatrix, n: int) -> FloatVector:
+    """(queries,) what at least `n` scores of each line reach, where there are so many, and few more do.
+
+    The best of each block of a line is one that reaches the `n`-th best of the blocks, which are few to sort.
+    """
+    queries, items = scores.shape
+    width = max(1, items // (BLOCKS * n))
+    blocks = items // width
+    best = scores[:, : blocks * width].reshape(queries, blocks, width).max(axis=2)
+    place = max(blocks - n, 0)
+    bar: FloatVector = np.partition(best, place, axis=1)[:, place]
+    return bar

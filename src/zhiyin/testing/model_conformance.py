@@ -22,6 +22,7 @@ from zhiyin.core.models import (
     Run,
     TunableModel,
 )
+from zhiyin.core.scored import scored
 from zhiyin.core.vocabulary import UNKNOWN
 from zhiyin.testing.synthetic import Planted, reordered
 
@@ -125,11 +126,14 @@ def check_contributions_add_up(case: Case) -> None:
     if not isinstance(case.model, AdditiveModel):
         return
     items = np.array([1, 4, 2, 7], np.int64)
-    for query in (*case.planted.queries[:6], *_odd_queries(case)):
-        found = case.model.contributions(query, items)
-        assert found.parts.shape == (len(items), len(query.history))
+    queries = (*case.planted.queries[:6], *_odd_queries(case))
+    together = scored(case.model, queries)
+    np.testing.assert_allclose(together.scores, case.model.score(queries), rtol=TOLERANCE, atol=TOLERANCE)
+    for row, query in enumerate(queries):
         expected = case.model.score([query], items)[0]
-        np.testing.assert_allclose(found.base + found.parts.sum(axis=1), expected, rtol=TOLERANCE, atol=TOLERANCE)
+        for found in (case.model.contributions(query, items), together.contributions(row, items)):
+            assert found.parts.shape == (len(items), len(query.history))
+            np.testing.assert_allclose(found.base + found.parts.sum(axis=1), expected, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def check_ratings_keep_to_scale(case: Case) -> None:

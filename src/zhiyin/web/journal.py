@@ -2,11 +2,11 @@
 
 import re
 import time
-from uuid import uuid4
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from zhiyin.core.ids import fresh_id
 from zhiyin.web.metrics import Metrics
 
 HEADER = b"x-request-id"
@@ -31,7 +31,7 @@ class Journal:
             await self._app(scope, receive, send)
             return
         brought = dict(scope["headers"]).get(HEADER, b"")
-        request_id = brought if _USABLE.fullmatch(brought) else uuid4().hex.encode()
+        request_id = brought if _USABLE.fullmatch(brought) else fresh_id().encode()
         began, status = time.perf_counter(), 500
 
         async def named(message: Message) -> None:

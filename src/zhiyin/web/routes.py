@@ -11,7 +11,7 @@ from zhiyin.app.access import Access
 from zhiyin.app.service import Language, RecommendRequest, Service, WordsRequest
 from zhiyin.core.events import MAX_ID_LENGTH
 from zhiyin.web.access import check_own, own_ids
-from zhiyin.web.answers import entry_out, found_out, item_out, list_out, shelf_out, taste_out
+from zhiyin.web.answers import answered, entry_out, found_out, item_out, list_told, shelf_told, taste_out
 from zhiyin.web.bodies import MAX_ROWS, read_events, read_items
 from zhiyin.web.errors import RefusalError
 from zhiyin.web.metrics import Metrics
@@ -50,8 +50,8 @@ MAX_MINUTES = 1440
 
 
 def add_people(api: APIRouter, service: Service, metrics: Metrics) -> None:
-    @api.get("/api/v1/recommend/{user_id:path}")
-    async def recommend(user_id: ExternalId, asked: Annotated[RecommendQuery, Query()]) -> RecommendationsOut:
+    @api.get("/api/v1/recommend/{user_id:path}", response_model=RecommendationsOut)
+    async def recommend(user_id: ExternalId, asked: Annotated[RecommendQuery, Query()]) -> Response:
         """A list for one user."""
         before = shown_before(asked.cursor) if asked.cursor else []
         request = RecommendRequest(
@@ -67,19 +67,19 @@ def add_people(api: APIRouter, service: Service, metrics: Metrics) -> None:
         served = await wrap_future(service.ask(request))
         metrics.served(service, served)
         shown = [*before, *(line.item_id for line in served.items)]
-        return list_out(service, served, cursor_of(shown) if len(served.items) == asked.n else None)
+        return answered(list_told(service, served, cursor_of(shown) if len(served.items) == asked.n else None))
 
-    @api.get("/api/v1/shelves/{user_id:path}")
+    @api.get("/api/v1/shelves/{user_id:path}", response_model=ShelvesOut)
     def shelves(
         user_id: ExternalId,
         category: Annotated[list[str], Query(max_length=20, default_factory=list)],
         n: Annotated[int, Query(ge=1, le=50)] = 12,
-    ) -> ShelvesOut:
+    ) -> Response:
         """The shelves of one user's page. `category`: the first shelf holds nothing else."""
         answer = service.shelves(user_id, n, tuple(category))
         for shelf in answer.shelves:
             metrics.served(service, shelf.recommendations)
-        return ShelvesOut(user_id=user_id, shelves=[shelf_out(service, shelf) for shelf in answer.shelves])
+        return answered({"user_id": user_id, "shelves": [shelf_told(service, shelf) for shelf in answer.shelves]})
 
     @api.get("/api/v1/users")
     def users(

@@ -14,6 +14,7 @@ from zhiyin.core.dataset import Query
 from zhiyin.core.errors import ArtifactError
 from zhiyin.core.histories import History
 from zhiyin.core.models import AdditiveModel
+from zhiyin.core.scored import scored
 
 LOG = logging.getLogger(__name__)
 
@@ -30,12 +31,13 @@ def checked(system: System) -> System:
     asked = [Query(History.of_items([]), 0), Query(History.of_items(list(range(min(PROBED, items)))), 0)]
     for model in (system.fallback, system.model):
         try:
-            scores = model.score(asked)
+            told = scored(model, asked)
             if isinstance(model, AdditiveModel):
                 # What it explains with is made before anybody waits for it.
-                model.contributions(asked[-1], asked[-1].history.items)
+                told.contributions(1, asked[1].history.items)
         except Exception as error:
             raise ArtifactError(f"{system.manifest.manifest_id}: cannot answer ({error}); train again") from error
+        scores = told.scores
         if scores.shape != (len(asked), items) or not items or not np.isfinite(scores).all():
             raise ArtifactError(f"{system.manifest.manifest_id}: answers with no finite scores; train again")
     return system

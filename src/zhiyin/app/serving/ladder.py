@@ -1,6 +1,6 @@
 """Where the list of a user comes from: the most that is known of them, down to nothing."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
@@ -21,10 +21,10 @@ from zhiyin.app.serving.people import Person
 from zhiyin.app.serving.state import ServingState
 from zhiyin.app.serving.tastes import stated_words
 from zhiyin.app.words import WordsRequest
-from zhiyin.core.arrays import FloatVector
 from zhiyin.core.errors import ConfigError
 from zhiyin.core.models import Model
 from zhiyin.core.results import Reason, Recommendations
+from zhiyin.core.scored import Said, scored
 from zhiyin.core.stores import TasteStore
 
 Found = TypeVar("Found")
@@ -35,8 +35,8 @@ SCORES = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """One request and what is known of who asks. tastes: where what they say that they like is kept. scores: (items,)
-    of the model for them; None where they are still to be asked for.
+    """One request and what is known of who asks. tastes: where what they say that they like is kept. said: by the model
+    for them; None where it is still to be asked.
     """
 
     state: ServingState
@@ -46,7 +46,7 @@ class Asked:
     finder: Finder
     judgement: Judgement | None = None
     exposure: Exposure = NONE
-    scores: FloatVector | None = None
+    said: Said | None = None
 
 
 def lists_of(model: Model, asked: Sequence[Asked]) -> list[Recommendations | Exception]:
@@ -61,14 +61,12 @@ def lists_of(model: Model, asked: Sequence[Asked]) -> list[Recommendations | Exc
 
 def _scored_lists(model: Model, asked: Sequence[Asked]) -> list[Recommendations | Exception]:
     likes = [each for each in asked if each.person.likes]
-    scores: Iterable[FloatVector] | Exception = ()
-    if likes:
-        scores = tried(model.score, [each.person.query for each in likes])
-    if isinstance(scores, Exception):
+    together = tried(scored, model, [each.person.query for each in likes]) if likes else None
+    if together is None or isinstance(together, Exception):
         # Of whom it cannot score, it tells each alone.
         return [tried(listed, each) for each in asked]
-    told = iter(scores)
-    return [tried(listed, replace(each, scores=next(told)) if each.person.likes else each) for each in asked]
+    told = (Said(together, row) for row in range(len(likes)))
+    return [tried(listed, replace(each, said=next(told)) if each.person.likes else each) for each in asked]
 
 
 def listed(asked: Asked) -> Recommendations:
@@ -100,7 +98,7 @@ def liked(asked: Asked) -> Recommendations | None:
         asked.request,
         judgement=asked.judgement,
         exposure=asked.exposure,
-        scores=asked.scores,
+        said=asked.said,
     )
 
 

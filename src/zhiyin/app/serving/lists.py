@@ -14,6 +14,8 @@ from zhiyin.core.arrays import BoolVector, FloatVector, IntVector
 from zhiyin.core.ids import fresh_id
 from zhiyin.core.models import Model
 from zhiyin.core.results import Reason, Recommendations, Recommended
+from zhiyin.core.scored import Said
+from zhiyin.core.scored import said as said_of
 from zhiyin.retrieval.topn import top_n
 
 PERSONAL, SESSION, WORDS, PROFILE, POPULAR = "personal", "session", "words", "profile", "popular"
@@ -48,15 +50,15 @@ def list_of(
     *,
     judgement: Judgement | None = None,
     exposure: Exposure = NONE,
-    scores: FloatVector | None = None,
+    said: Said | None = None,
 ) -> Recommendations:
     """The list of a user who likes something, without the items `hidden`.
 
     judgement: orders the list anew, whose scores then may rise from one item to the next. exposure: of new
-    items, which have what places are due to them after that. scores: (items,) of the model; None asks for them.
+    items, which have what places are due to them after that. said: by the model; None asks it.
     """
-    if scores is None:
-        scores = state.model.score([person.query])[0]
+    said = said or said_of(state.model, person.query)
+    scores = said.scores
     mask = _eligible(state, person, request, hidden)
 
     def best(n: int) -> tuple[IntVector, FloatVector]:
@@ -64,7 +66,7 @@ def list_of(
 
     rows, own = best(request.n) if judgement is None else judgement.best(request.n, best, state.catalog)
     line = exposure.given(rows, own, state.is_new(rows), _best(scores, request.n, mask & state.is_new()))
-    reasons = reasons_of(state, person, line.rows) if request.explain else [Reason("none")] * len(line.rows)
+    reasons = reasons_of(state, person, line.rows, said) if request.explain else [Reason("none")] * len(line.rows)
     return recommendations(state, person, line, reasons, SESSION if person.visiting else PERSONAL)
 
 
@@ -98,10 +100,10 @@ def _shared(
 
 
 def best_of(
-    state: ServingState, model: Model, person: Person, request: RecommendRequest, hidden: Collection[str] = ()
+    state: ServingState, said: Said, person: Person, request: RecommendRequest, hidden: Collection[str] = ()
 ) -> tuple[IntVector, FloatVector]:
     """Rows and scores of the at most `request.n` best eligible items, best first. Raises `InputError` for n below 1."""
-    return _best(model.score([person.query])[0], request.n, _eligible(state, person, request, hidden))
+    return _best(said.scores, request.n, _eligible(state, person, request, hidden))
 
 
 def _eligible(

@@ -18,7 +18,7 @@ from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Query
 from zhiyin.core.errors import NotFoundError, ZhiyinError
 from zhiyin.core.histories import History
-from zhiyin.core.models import InductiveModel, Model
+from zhiyin.core.models import AdditiveModel, InductiveModel, Model
 from zhiyin.core.stores import CatalogStore
 from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
 from zhiyin.retrieval.eligibility import Eligibility
@@ -78,6 +78,11 @@ class ServingState:
         """(n,) which of `rows`, None for all, hold items that training has not seen."""
         new: BoolVector = (np.arange(len(self.items)) if rows is None else rows) >= len(self.system.items)
         return new
+
+    @cached_property
+    def explains(self) -> bool:
+        """Whether the model tells why, event by event."""
+        return isinstance(self.model, AdditiveModel)
 
     @cached_property
     def popular_order(self) -> IntVector:
