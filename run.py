@@ -4,6 +4,7 @@
 python3 run.py [demo options]     recommendations on a page; see `zhiyin demo --help`
 python3 run.py test               every check: lint, types, import rules, tests with coverage
 python3 run.py zhiyin ARGS...     any other command of the command line
+python3 run.py audit              a bill of materials of the pinned packages in build/, and what is known against them
 """
 
 import hashlib
@@ -25,8 +26,18 @@ CHECKS = (
     ("pytest", "--cov", "--cov-report=term:skip-covered"),
 )
 
+PINNED = ROOT / "constraints.txt"
+MATERIALS = ROOT / "build" / "sbom.json"
+AUDITORS = ROOT / ".venv-audit"
+AUDITS = (
+    ("cyclonedx-py", "requirements", PINNED, "--pyproject", ROOT / "pyproject.toml", "--output-file", MATERIALS),
+    ("pip-audit", "--strict", "--disable-pip", "--no-deps", "--requirement", PINNED),
+)
+
 
 def main(arguments: list[str]) -> int:
+    if arguments == ["audit"]:
+        return audit()
     testing = arguments[:1] == ["test"]
     install("dev" if testing else "")
     if testing:
@@ -45,10 +56,20 @@ def extra(check: tuple[str, ...], arguments: list[str]) -> list[str]:
     return arguments[1:] if check[0] == "pytest" else []
 
 
+def audit() -> int:
+    """Those who look at the packages have an environment of their own, and are not among them."""
+    programs = AUDITORS / BIN.name
+    if not programs.is_dir():
+        venv.create(AUDITORS, with_pip=True)
+    pip = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "pip-audit==2.10.1", "cyclonedx-bom==7.5.0"], check=True)
+    MATERIALS.parent.mkdir(exist_ok=True)
+    return max(subprocess.run([programs / word, *words], check=False).returncode for word, *words in AUDITS)
+
+
 def install(extra_name: str) -> None:
     """Installs what `constraints.txt` pins, unless that was done before."""
-    constraints = ROOT / "constraints.txt"
-    wanted = hashlib.sha256(constraints.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    wanted = hashlib.sha256(PINNED.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
     stamp = ENVIRONMENT / f".installed-{extra_name or 'run'}"
     if stamp.is_file() and stamp.read_text() == wanted:
         return
@@ -59,7 +80,7 @@ def install(extra_name: str) -> None:
     print("installing the pinned packages; the first time this takes minutes", flush=True)
     target = f"{ROOT}[{extra_name}]" if extra_name else str(ROOT)
     pip = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "-c", constraints, "-e", target], check=True)
+    subprocess.run([*pip, "-c", PINNED, "-e", target], check=True)
     stamp.write_text(wanted)
     print(f"installed in {time.perf_counter() - began:.0f} s", flush=True)
 
