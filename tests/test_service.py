@@ -40,7 +40,7 @@ def ids(served: Recommendations) -> list[str]:
 
 
 @given(
-    arrays.arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 9)), elements=st.integers(-2, 2)),
+    arrays.arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 200)), elements=st.integers(-9, 9)),
     st.integers(1, 12),
     st.integers(0, 2**32 - 1),
 )

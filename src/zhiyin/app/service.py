@@ -198,6 +198,11 @@ class Service:
         """How many texts, images and sounds of new items were given to encoders since the version that serves began."""
         return self.slot.state.reader.encoded
 
+    def indexed(self) -> tuple[int, float | None]:
+        """How many items are found by an index, and the share of the best that it finds, as far as that is known."""
+        index = self.slot.state.index
+        return (0, None) if index is None else (index.n_items, index.recall())
+
     def new_places(self, served: Recommendations) -> int:
         """How many places of a list hold items that training has not seen."""
         state = self.slot.state
@@ -307,7 +312,7 @@ class Service:
         """
         state = self._current()
         questions = [tried(self._question, state, request) for request in requests]
-        found = iter(lists_of(state.model, [each for each in questions if isinstance(each, Asked)]))
+        found = iter(lists_of(state, [each for each in questions if isinstance(each, Asked)]))
         return [next(found) if isinstance(each, Asked) else each for each in questions]
 
     def _question(self, state: ServingState, request: RecommendRequest) -> Asked:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
+from zhiyin.core.arrays import FloatMatrix, IntVector
 from zhiyin.core.dataset import Query
 from zhiyin.core.models import AdditiveModel, Model
 from zhiyin.core.results import Contributions
@@ -50,31 +50,9 @@ class _Mute:
         raise NotImplementedError("this model has no exact parts: ask only what is an AdditiveModel")
 
 
-@dataclass(frozen=True, eq=False)
-class Said:
-    """What a model said of one query, of those that it `scored` together."""
-
-    scored: Scored
-    row: int = 0
-
-    @property
-    def scores(self) -> FloatVector:
-        """(items,)"""
-        told: FloatVector = self.scored.scores[self.row]
-        return told
-
-    def contributions(self, items: IntVector) -> Contributions:
-        return self.scored.contributions(self.row, items)
-
-
 def scored(model: Model, queries: Sequence[Query]) -> Scored:
     """What `model` says of `queries`; only one that is an `AdditiveModel` can be asked why."""
     if isinstance(model, ScoringModel):
         return model.scored(queries)
     scores = model.score(queries)
     return _Asked(model, queries, scores) if isinstance(model, AdditiveModel) else _Mute(scores)
-
-
-def said(model: Model, query: Query) -> Said:
-    """What `model` says of one query."""
-    return Said(scored(model, [query]))

@@ -52,6 +52,18 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
+        self.indexed = Gauge(
+            "zhiyin_indexed_items",
+            "Items that are found by an index; 0 where each is looked at.",
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.recall = Gauge(
+            "zhiyin_index_recall",
+            "Share of the ten best items that the index finds, of what was asked lately.",
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
         self.events = Counter("zhiyin_events_recorded", "Events added to the log.", registry=self.registry)
 
     def told(self) -> bytes:

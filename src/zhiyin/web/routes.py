@@ -215,4 +215,8 @@ def add_metrics(api: APIRouter, service: Service, metrics: Metrics) -> None:
             metrics.new_items.labels(recommendable).set(items)
         metrics.encoded.set(service.encoded())
         metrics.refused.set(service.refused() is not None)
+        items, recall = service.indexed()
+        metrics.indexed.set(items)
+        if recall is not None:
+            metrics.recall.set(recall)
         return Response(metrics.told(), media_type=CONTENT_TYPE_LATEST)

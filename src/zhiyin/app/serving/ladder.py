@@ -6,6 +6,7 @@ from typing import TypeAlias, TypeVar
 
 import numpy as np
 
+from zhiyin.app.serving.answering import Answer, answers
 from zhiyin.app.serving.exposure import NONE, Exposure, Line
 from zhiyin.app.serving.found import Finder
 from zhiyin.app.serving.judged import Judgement
@@ -22,9 +23,7 @@ from zhiyin.app.serving.state import ServingState
 from zhiyin.app.serving.tastes import stated_words
 from zhiyin.app.words import WordsRequest
 from zhiyin.core.errors import ConfigError
-from zhiyin.core.models import Model
 from zhiyin.core.results import Reason, Recommendations
-from zhiyin.core.scored import Said, scored
 from zhiyin.core.stores import TasteStore
 
 Found = TypeVar("Found")
@@ -35,8 +34,8 @@ SCORES = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """One request and what is known of who asks. tastes: where what they say that they like is kept. said: by the model
-    for them; None where it is still to be asked.
+    """One request and what is known of who asks. tastes: where what they say that they like is kept. answer: of the
+    model for them; None where it is still to be asked.
     """
 
     state: ServingState
@@ -46,27 +45,27 @@ class Asked:
     finder: Finder
     judgement: Judgement | None = None
     exposure: Exposure = NONE
-    said: Said | None = None
+    answer: Answer | None = None
 
 
-def lists_of(model: Model, asked: Sequence[Asked]) -> list[Recommendations | Exception]:
-    """The list of each, or why there is none; those who like something are scored by `model` together."""
-    together = max(1, SCORES // max(1, len(asked[0].state.items))) if asked else 1
+def lists_of(state: ServingState, asked: Sequence[Asked]) -> list[Recommendations | Exception]:
+    """The list of each, or why there is none; those who like something are scored together."""
+    together = max(1, SCORES // max(1, len(state.items)))
     return [
         found
         for start in range(0, len(asked), together)
-        for found in _scored_lists(model, asked[start : start + together])
+        for found in _scored_lists(state, asked[start : start + together])
     ]
 
 
-def _scored_lists(model: Model, asked: Sequence[Asked]) -> list[Recommendations | Exception]:
+def _scored_lists(state: ServingState, asked: Sequence[Asked]) -> list[Recommendations | Exception]:
     likes = [each for each in asked if each.person.likes]
-    together = tried(scored, model, [each.person.query for each in likes]) if likes else None
-    if together is None or isinstance(together, Exception):
+    together = tried(answers, state, [each.person.query for each in likes]) if likes else []
+    if isinstance(together, Exception):
         # Of whom it cannot score, it tells each alone.
         return [tried(listed, each) for each in asked]
-    told = (Said(together, row) for row in range(len(likes)))
-    return [tried(listed, replace(each, said=next(told)) if each.person.likes else each) for each in asked]
+    told = iter(together)
+    return [tried(listed, replace(each, answer=next(told)) if each.person.likes else each) for each in asked]
 
 
 def listed(asked: Asked) -> Recommendations:
@@ -98,7 +97,7 @@ def liked(asked: Asked) -> Recommendations | None:
         asked.request,
         judgement=asked.judgement,
         exposure=asked.exposure,
-        said=asked.said,
+        answer=asked.answer,
     )
 
 

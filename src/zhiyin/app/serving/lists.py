@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zhiyin.app.serving.answering import Answer, answers, best_of_scores
 from zhiyin.app.serving.exposure import NONE, Exposure, Line
 from zhiyin.app.serving.judged import Judgement
 from zhiyin.app.serving.people import Person
@@ -14,9 +15,6 @@ from zhiyin.core.arrays import BoolVector, FloatVector, IntVector
 from zhiyin.core.ids import fresh_id
 from zhiyin.core.models import Model
 from zhiyin.core.results import Reason, Recommendations, Recommended
-from zhiyin.core.scored import Said
-from zhiyin.core.scored import said as said_of
-from zhiyin.retrieval.topn import top_n
 
 PERSONAL, SESSION, WORDS, PROFILE, POPULAR = "personal", "session", "words", "profile", "popular"
 """Where a list comes from, in the order in which it is asked for."""
@@ -50,23 +48,21 @@ def list_of(
     *,
     judgement: Judgement | None = None,
     exposure: Exposure = NONE,
-    said: Said | None = None,
+    answer: Answer | None = None,
 ) -> Recommendations:
     """The list of a user who likes something, without the items `hidden`.
 
     judgement: orders the list anew, whose scores then may rise from one item to the next. exposure: of new
-    items, which have what places are due to them after that. said: by the model; None asks it.
+    items, which have what places are due to them after that. answer: of the model; None asks it.
     """
-    said = said or said_of(state.model, person.query)
-    scores = said.scores
+    told = answer or answers(state, [person.query])[0]
     mask = _eligible(state, person, request, hidden)
-
-    def best(n: int) -> tuple[IntVector, FloatVector]:
-        return _best(scores, n, mask)
-
-    rows, own = best(request.n) if judgement is None else judgement.best(request.n, best, state.catalog)
-    line = exposure.given(rows, own, state.is_new(rows), _best(scores, request.n, mask & state.is_new()))
-    reasons = reasons_of(state, person, line.rows, said) if request.explain else [Reason("none")] * len(line.rows)
+    if judgement is None:
+        rows, own = told.best(request.n, mask)
+    else:
+        rows, own = judgement.best(request.n, lambda n: told.best(n, mask), state.catalog)
+    line = exposure.given(rows, own, state.is_new(rows), told.best(request.n, mask & state.is_new()))
+    reasons = reasons_of(state, person, line.rows, told) if request.explain else [Reason("none")] * len(line.rows)
     return recommendations(state, person, line, reasons, SESSION if person.visiting else PERSONAL)
 
 
@@ -95,15 +91,15 @@ def _shared(
     """A list of what many like. Nobody has liked a new item yet: what is due to them goes to those that came last."""
     mask = _eligible(state, person, request)
     newest = np.flatnonzero(mask & state.is_new())[::-1][: request.n]
-    rows, own = _best(scores, request.n, mask)
+    rows, own = best_of_scores(scores, request.n, mask)
     return exposure.given(rows, own, state.is_new(rows), (newest, scores[newest]))
 
 
 def best_of(
-    state: ServingState, said: Said, person: Person, request: RecommendRequest, hidden: Collection[str] = ()
+    state: ServingState, answer: Answer, person: Person, request: RecommendRequest, hidden: Collection[str] = ()
 ) -> tuple[IntVector, FloatVector]:
     """Rows and scores of the at most `request.n` best eligible items, best first. Raises `InputError` for n below 1."""
-    return _best(said.scores, request.n, _eligible(state, person, request, hidden))
+    return answer.best(request.n, _eligible(state, person, request, hidden))
 
 
 def _eligible(
@@ -113,14 +109,6 @@ def _eligible(
     mask = state.eligibility.mask(person.query.now, seen, request.categories)
     mask[state.known_rows([*hidden, *request.exclude])] = False
     return mask
-
-
-def _best(scores: FloatVector, n: int, mask: BoolVector) -> tuple[IntVector, FloatVector]:
-    if not mask.any():
-        return np.empty(0, np.int64), np.empty(0)
-    best = top_n(scores[None], n, mask)
-    kept = best.rows[0] >= 0
-    return best.rows[0][kept], best.scores[0][kept]
 
 
 def recommendations(

@@ -2,23 +2,23 @@
 
 import numpy as np
 
+from zhiyin.app.serving.answering import Answer
 from zhiyin.app.serving.people import Person
 from zhiyin.app.serving.state import ServingState
 from zhiyin.app.serving.views import number
 from zhiyin.core.arrays import BoolVector, FloatMatrix, IntVector
 from zhiyin.core.results import Reason
-from zhiyin.core.scored import Said
 
 
-def reasons_of(state: ServingState, person: Person, rows: IntVector, said: Said) -> list[Reason]:
+def reasons_of(state: ServingState, person: Person, rows: IntVector, answer: Answer) -> list[Reason]:
     """For each item, the presentable event that gave most of its score; none where the model has no exact parts.
 
-    said: by the model that answers, of the person.
+    answer: of the model, of the person.
     """
     shown = presentable(state, person)
     if not state.explains or not len(rows) or not shown.any():
         return [Reason("none")] * len(rows)
-    parts = parts_by_item(said, person, rows)
+    parts = parts_by_item(answer, person, rows)
     return reasons_at(state, person, parts, np.argmax(np.where(shown, parts, -np.inf), axis=1))
 
 
@@ -32,10 +32,10 @@ def presentable(state: ServingState, person: Person) -> BoolVector:
     return (history.weights > 0) & ~low
 
 
-def parts_by_item(said: Said, person: Person, rows: IntVector) -> FloatMatrix:
+def parts_by_item(answer: Answer, person: Person, rows: IntVector) -> FloatMatrix:
     """(rows, events of the history) parts of scores, those of repeated events of one item added up at its latest."""
     items = person.query.history.items
-    parts = said.contributions(rows).parts
+    parts = answer.contributions(rows).parts
     order = np.argsort(items, kind="stable")
     first = np.flatnonzero(np.diff(items[order], prepend=-1))
     latest = order[np.append(first[1:], len(order)) - 1]

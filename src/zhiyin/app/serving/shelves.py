@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from zhiyin.app.serving.answering import Answer, answers
 from zhiyin.app.serving.exposure import Exposure, Line
 from zhiyin.app.serving.judged import Judgement
 from zhiyin.app.serving.ladder import Asked, listed
@@ -21,8 +22,6 @@ from zhiyin.app.serving.reasons import parts_by_item, presentable, reasons_at
 from zhiyin.app.serving.state import ServingState
 from zhiyin.app.serving.tastes import favourite_categories
 from zhiyin.core.results import Reason, Recommendations
-from zhiyin.core.scored import Said
-from zhiyin.core.scored import said as said_of
 from zhiyin.retrieval.topn import top_n
 
 BECAUSE_SHELVES = 2
@@ -75,31 +74,31 @@ def _personal(
     if not request.categories:
         # In a small catalogue the first shelf would otherwise leave nothing for the others.
         n = min(n, max(SHELF_MINIMUM, len(state.items) // 4))
-    said = said_of(state.model, person.query)
-    first = list_of(state, person, replace(request, n=n), judgement=judgement, exposure=exposure, said=said)
+    answer = answers(state, [person.query])[0]
+    first = list_of(state, person, replace(request, n=n), judgement=judgement, exposure=exposure, answer=answer)
     main = Shelf("for-you", first)
     shown = {item.item_id for item in main.recommendations.items}
     below: list[Shelf] = []
-    for shelf in _because(state, person, said, n, shown):
+    for shelf in _because(state, person, answer, n, shown):
         below.append(shelf)
         shown.update(item.item_id for item in shelf.recommendations.items)
     for favourite in favourite_categories(state, person)[:1]:
         within = RecommendRequest(person.user_id, n, (favourite,))
-        listed = list_of(state, person, within, shown, exposure=exposure, said=said)
+        listed = list_of(state, person, within, shown, exposure=exposure, answer=answer)
         below.append(Shelf("category", listed, category=favourite))
     popular = Shelf("popular", popular_list(state, person, RecommendRequest(person.user_id, n)))
     above = [main] if request.categories or main.worthwhile else []
     return [*above, *(shelf for shelf in below if shelf.worthwhile), popular]
 
 
-def _because(state: ServingState, person: Person, said: Said, n: int, shown: set[str]) -> list[Shelf]:
+def _because(state: ServingState, person: Person, answer: Answer, n: int, shown: set[str]) -> list[Shelf]:
     """Shelves around the events that carry most of this user's scores, each ranked by that event's part alone."""
     if not state.explains:
         return []
-    pool, _ = best_of(state, said, person, RecommendRequest(person.user_id, BECAUSE_POOL), shown)
+    pool, _ = best_of(state, answer, person, RecommendRequest(person.user_id, BECAUSE_POOL), shown)
     if not len(pool):
         return []
-    parts = parts_by_item(said, person, pool)
+    parts = parts_by_item(answer, person, pool)
     strength = np.where(presentable(state, person), np.maximum(parts, 0).sum(axis=0), 0.0)
     shelves: list[Shelf] = []
     free = np.ones(len(pool), np.bool_)

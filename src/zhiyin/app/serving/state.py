@@ -18,12 +18,16 @@ from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Query
 from zhiyin.core.errors import NotFoundError, ZhiyinError
 from zhiyin.core.histories import History
-from zhiyin.core.models import AdditiveModel, InductiveModel, Model
+from zhiyin.core.models import AdditiveModel, InductiveModel, Model, VectorModel
 from zhiyin.core.stores import CatalogStore
 from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
 from zhiyin.retrieval.eligibility import Eligibility
+from zhiyin.retrieval.vector_index import VectorIndex
 
 LOG = logging.getLogger(__name__)
+
+INDEXES = "indexes"
+"""The folder, beside the versions, of indexes of their items."""
 
 VIEWS_KEPT = 10_000
 """Items as they are shown, those that were shown last: lists show few of a catalogue again and again."""
@@ -36,7 +40,7 @@ class ServingState:
     A request reads one state and keeps it to its end. items: the system's and, in the rows behind them, those that
     came after its training, first come first; catalog, eligibility and the scores of model and fallback are aligned
     with them. waiting: items of the shop that the model cannot go on with. revision: of the store's catalogue; None
-    where the store was not asked.
+    where the store was not asked. index: of the system's items, where there are too many to look at each.
 
     An item that training has seen is scored as it was then, whatever the shop says of it now; a later one is read anew.
     """
@@ -50,10 +54,11 @@ class ServingState:
     waiting: Catalog
     reader: Reader
     revision: int | None = None
+    index: VectorIndex | None = None
 
     @classmethod
     def of(cls, system: System) -> "ServingState":
-        """The system as it was trained, over nothing else."""
+        """The system as it was trained, over nothing else. An index takes a minute or so to make."""
         return cls(
             system=system,
             items=system.items,
@@ -63,6 +68,7 @@ class ServingState:
             eligibility=Eligibility(system.catalog),
             waiting=Catalog.build(item_id=[]),
             reader=Reader(system),
+            index=_index_of(system),
         )
 
     def after(self, changes: Catalog, revision: int) -> "ServingState":
@@ -214,6 +220,18 @@ class ServingSlot:
             return self._state
         finally:
             self._changing.release()
+
+
+def _index_of(system: System) -> VectorIndex | None:
+    if not isinstance(system.model, VectorModel):
+        return None
+    if system.vectors is None:
+        return VectorIndex.over(system.model.item_vectors())
+    folder = system.vectors.with_name(INDEXES)
+    for old in folder.glob("*"):
+        if not (system.vectors.parent / old.name.partition(".")[0]).is_dir():
+            old.unlink(missing_ok=True)
+    return VectorIndex.over(system.model.item_vectors(), folder / f"{system.manifest.manifest_id}.faiss")
 
 
 def _folded(value: str) -> str:

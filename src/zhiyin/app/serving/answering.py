@@ -1,0 +1,98 @@
+"""What the model that serves says of people: the best items for each, and why."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector, IntVector
+from zhiyin.core.dataset import Query
+from zhiyin.core.models import AdditiveModel, Model, VectorModel
+from zhiyin.core.results import Contributions
+from zhiyin.core.scored import Scored, scored
+from zhiyin.retrieval.topn import top_n
+from zhiyin.retrieval.vector_index import VectorIndex
+
+
+class Answer(ABC):
+    """Of one query."""
+
+    @abstractmethod
+    def best(self, n: int, mask: BoolVector) -> tuple[IntVector, FloatVector]:
+        """Rows and scores of the at most `n` best where `mask` (items,) is true, best first.
+
+        Raises `InputError` for n below 1.
+        """
+
+    @abstractmethod
+    def contributions(self, items: IntVector) -> Contributions:
+        """Of the scores of `items`, by a model that is an `AdditiveModel`."""
+
+
+@dataclass(frozen=True, eq=False)
+class ByScores(Answer):
+    """Every item was scored. row: of the query, among those that were scored together."""
+
+    scored: Scored
+    row: int
+
+    def best(self, n: int, mask: BoolVector) -> tuple[IntVector, FloatVector]:
+        return best_of_scores(self.scored.scores[self.row], n, mask)
+
+    def contributions(self, items: IntVector) -> Contributions:
+        return self.scored.contributions(self.row, items)
+
+
+@dataclass(frozen=True, eq=False)
+class ByIndex(Answer):
+    """An index finds the items. vector: (dim,) of the query, vectors: (items, dim)."""
+
+    index: VectorIndex
+    model: Model
+    query: Query
+    vector: FloatVector
+    vectors: FloatMatrix
+
+    def best(self, n: int, mask: BoolVector) -> tuple[IntVector, FloatVector]:
+        if n < 1 or not mask.any():
+            return best_of_scores(np.zeros(len(mask)), n, mask)
+        return self.index.best(self.vector, self.vectors, n, mask)
+
+    def contributions(self, items: IntVector) -> Contributions:
+        if not isinstance(self.model, AdditiveModel):
+            raise NotImplementedError("this model has no exact parts: ask only what is an AdditiveModel")
+        return self.model.contributions(self.query, items)
+
+
+class Answering(Protocol):
+    @property
+    def model(self) -> Model: ...
+
+    @property
+    def index(self) -> VectorIndex | None: ...
+
+
+def answers(state: Answering, queries: Sequence[Query]) -> list[Answer]:
+    """What the model of a state says of each, asked together."""
+    model = state.model
+    if state.index is not None and isinstance(model, VectorModel):
+        vectors = model.item_vectors()
+        told = model.query_vectors(queries)
+        return [
+            ByIndex(state.index, model, query, vector, vectors) for query, vector in zip(queries, told, strict=True)
+        ]
+    together = scored(model, queries)
+    return [ByScores(together, row) for row in range(len(queries))]
+
+
+def best_of_scores(scores: FloatVector, n: int, mask: BoolVector) -> tuple[IntVector, FloatVector]:
+    """Rows and scores of the at most `n` best where `mask` (items,) is true, best first. Raises `InputError` for n
+    below 1.
+    """
+    if not mask.any():
+        return np.empty(0, np.int64), np.empty(0)
+    best = top_n(scores[None], n, mask)
+    kept = best.rows[0] >= 0
+    return best.rows[0][kept], best.scores[0][kept]
