@@ -15,7 +15,7 @@ from zhiyin.core.catalog import Catalog
 from zhiyin.core.events import Events
 from zhiyin.core.vocabulary import Vocabulary
 from zhiyin.models.transformer import Transformer, TransformerConfig
-from zhiyin.retrieval import vector_index
+from zhiyin.retrieval import subsets, vector_index
 from zhiyin.retrieval.topn import top_n
 from zhiyin.retrieval.vector_index import VectorIndex
 
@@ -46,7 +46,7 @@ def queries(vectors: FloatMatrix, n: int = 100) -> FloatMatrix:
 
 
 def made(vectors: FloatMatrix, kept: Path | None = None) -> VectorIndex:
-    index = VectorIndex.over(vectors, kept)
+    index = VectorIndex.over(vectors, lambda: queries(vectors, 20), kept)
     assert index is not None
     return index
 
@@ -69,6 +69,20 @@ def test_nearly_all_of_the_best_are_found_whatever_the_filter_leaves(vectors: Fl
     assert found >= 980
 
 
+def test_a_filter_that_others_asked_through_changes_nothing(
+    vectors: FloatMatrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """People ask within one category, each without what they have seen of it, and within others between."""
+    monkeypatch.setattr(vector_index, "FEW", ITEMS)
+    monkeypatch.setattr(subsets, "WORTH_KEEPING", 50)
+    index, generator = made(vectors), np.random.default_rng(3)
+    categories = [np.arange(ITEMS) % 20 == which for which in range(6)]
+    for turn, query in enumerate(queries(vectors, 60)):
+        mask = categories[turn % 6 if turn % 3 else 0].copy()
+        mask[generator.choice(ITEMS, 40)] = False
+        np.testing.assert_array_equal(index.best(query, vectors, 10, mask)[0], exact(query, vectors, mask))
+
+
 def test_what_came_after_the_index_is_found(vectors: FloatMatrix) -> None:
     index, query = made(vectors), queries(vectors)[0]
     longer = np.concatenate([vectors, [10 * query]])
@@ -78,15 +92,15 @@ def test_what_came_after_the_index_is_found(vectors: FloatMatrix) -> None:
     assert ITEMS not in index.best(query, longer, 10, hidden)[0]
 
 
-def test_a_list_longer_than_what_the_cells_hold_is_exact(vectors: FloatMatrix, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vector_index, "PROBED", 1)
+def test_a_list_longer_than_what_the_cells_hold_is_exact(vectors: FloatMatrix) -> None:
     index, query, mask = made(vectors), queries(vectors)[0], np.ones(ITEMS, np.bool_)
+    index.probed = 1
     rows, _ = index.best(query, vectors, 3_000, mask)
     np.testing.assert_array_equal(rows, top_n((vectors @ query)[None], 3_000, mask).rows[0])
 
 
 def test_a_catalogue_that_can_be_looked_at_has_no_index(vectors: FloatMatrix) -> None:
-    assert VectorIndex.over(vectors[:1_999]) is None
+    assert VectorIndex.over(vectors[:1_999], lambda: queries(vectors)) is None
 
 
 def test_the_recall_of_what_was_asked_is_told(vectors: FloatMatrix) -> None:
@@ -166,4 +180,4 @@ def test_indexes_go_with_their_versions(vectors: FloatMatrix, tmp_path: Path) ->
     old.write_bytes(b"")
     Service(system, stores, clock=lambda: NOW)
     names = {path.name for path in old.parent.iterdir()}
-    assert names == {f"{system.manifest.manifest_id}.faiss", f"{system.manifest.manifest_id}.faiss.sha256"}
+    assert names == {f"{system.manifest.manifest_id}.faiss", f"{system.manifest.manifest_id}.faiss.json"}

@@ -192,7 +192,7 @@ class Service:
     def new_items(self) -> tuple[int, int]:
         """How many items of the shop training has not seen: those that can be recommended, and those that cannot."""
         state = self._current()
-        return int(state.is_new().sum()), len(state.waiting)
+        return int(state.new.sum()), len(state.waiting)
 
     def encoded(self) -> int:
         """How many texts, images and sounds of new items were given to encoders since the version that serves began."""

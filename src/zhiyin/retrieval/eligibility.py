@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from copy import copy
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -18,6 +19,7 @@ class Eligibility:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._members = _members(catalog.categories, np.arange(len(catalog)))
+        self._open = _Open.at(catalog, 0)
 
     def changed(self, catalog: Catalog, rows: IntVector) -> Self:
         """Answers for `catalog`, which differs from the one before at `rows` and goes on behind its end."""
@@ -31,6 +33,7 @@ class Eligibility:
                 members[name] = found
         other = copy(self)
         other._catalog, other._members = catalog, members
+        other._open = _Open.at(catalog, self._open.since)
         return other
 
     def categories(self) -> list[tuple[str, int]]:
@@ -40,7 +43,9 @@ class Eligibility:
     def mask(self, now: int, seen: IntVector, categories: Sequence[str] = ()) -> BoolVector:
         """(items,) true where an item is to be had at `now` (epoch ms), is not in `seen` (rows), and is in one of
         `categories`, where any are named; a category that no item has admits nothing."""
-        mask: BoolVector = self._catalog.available & (self._catalog.available_from <= now)
+        if not self._open.since <= now < self._open.until:
+            self._open = _Open.at(self._catalog, now)
+        mask: BoolVector = self._open.mask.copy()
         if categories:
             wanted = np.zeros(len(mask), np.bool_)
             for category in categories:
@@ -48,6 +53,21 @@ class Eligibility:
             mask &= wanted
         mask[seen] = False
         return mask
+
+
+@dataclass(frozen=True, eq=False)
+class _Open:
+    """Which items are to be had from one moment until the next one comes in (epoch ms): (items,)"""
+
+    mask: BoolVector
+    since: int
+    until: float
+
+    @classmethod
+    def at(cls, catalog: Catalog, now: int) -> "_Open":
+        there = catalog.available_from <= now
+        later = catalog.available_from[~there]
+        return cls(catalog.available & there, now, float(later.min()) if len(later) else np.inf)
 
 
 def _members(groups: Iterable[Sequence[str]], rows: IntVector) -> dict[str, IntVector]:

@@ -61,7 +61,9 @@ def list_of(
         rows, own = told.best(request.n, mask)
     else:
         rows, own = judgement.best(request.n, lambda n: told.best(n, mask), state.catalog)
-    line = exposure.given(rows, own, state.is_new(rows), told.best(request.n, mask & state.is_new()))
+    there_are_new = len(state.items) > len(state.system.items)
+    best_new = told.best(request.n, mask & state.new) if there_are_new else (rows[:0], own[:0])
+    line = exposure.given(rows, own, state.is_new(rows), best_new)
     reasons = reasons_of(state, person, line.rows, told) if request.explain else [Reason("none")] * len(line.rows)
     return recommendations(state, person, line, reasons, SESSION if person.visiting else PERSONAL)
 
@@ -90,7 +92,7 @@ def _shared(
 ) -> Line:
     """A list of what many like. Nobody has liked a new item yet: what is due to them goes to those that came last."""
     mask = _eligible(state, person, request)
-    newest = np.flatnonzero(mask & state.is_new())[::-1][: request.n]
+    newest = np.flatnonzero(mask & state.new)[::-1][: request.n]
     rows, own = best_of_scores(scores, request.n, mask)
     return exposure.given(rows, own, state.is_new(rows), (newest, scores[newest]))
 

@@ -13,7 +13,7 @@ from zhiyin.app.prepare import contents_of
 from zhiyin.app.serving.reading import Reader
 from zhiyin.app.serving.views import ItemView, title
 from zhiyin.app.system import System
-from zhiyin.core.arrays import BoolVector, IntVector
+from zhiyin.core.arrays import BoolVector, FloatMatrix, IntVector
 from zhiyin.core.catalog import Catalog
 from zhiyin.core.dataset import Query
 from zhiyin.core.errors import NotFoundError, ZhiyinError
@@ -28,6 +28,9 @@ LOG = logging.getLogger(__name__)
 
 INDEXES = "indexes"
 """The folder, beside the versions, of indexes of their items."""
+
+SAMPLED, SAMPLED_LIKES = 32, 20
+"""Queries by which an index is tried, and items that they like at most."""
 
 VIEWS_KEPT = 10_000
 """Items as they are shown, those that were shown last: lists show few of a catalogue again and again."""
@@ -80,10 +83,15 @@ class ServingState:
         state = replace(self, catalog=catalog, eligibility=self.eligibility.changed(catalog, rows), revision=revision)
         return state._read_again(self.catalog, rows)._with(self._waiting_after(changes, known))
 
-    def is_new(self, rows: IntVector | None = None) -> BoolVector:
-        """(n,) which of `rows`, None for all, hold items that training has not seen."""
-        new: BoolVector = (np.arange(len(self.items)) if rows is None else rows) >= len(self.system.items)
+    def is_new(self, rows: IntVector) -> BoolVector:
+        """(n,) which of `rows` hold items that training has not seen."""
+        new: BoolVector = rows >= len(self.system.items)
         return new
+
+    @cached_property
+    def new(self) -> BoolVector:
+        """(items,) which of them training has not seen."""
+        return self.is_new(np.arange(len(self.items)))
 
     @cached_property
     def explains(self) -> bool:
@@ -223,15 +231,25 @@ class ServingSlot:
 
 
 def _index_of(system: System) -> VectorIndex | None:
-    if not isinstance(system.model, VectorModel):
+    model = system.model
+    if not isinstance(model, VectorModel):
         return None
-    if system.vectors is None:
-        return VectorIndex.over(system.model.item_vectors())
-    folder = system.vectors.with_name(INDEXES)
-    for old in folder.glob("*"):
-        if not (system.vectors.parent / old.name.partition(".")[0]).is_dir():
-            old.unlink(missing_ok=True)
-    return VectorIndex.over(system.model.item_vectors(), folder / f"{system.manifest.manifest_id}.faiss")
+    kept = None
+    if system.vectors is not None:
+        folder = system.vectors.with_name(INDEXES)
+        kept = folder / f"{system.manifest.manifest_id}.faiss"
+        for old in folder.glob("*"):
+            if not (system.vectors.parent / old.name.partition(".")[0]).is_dir():
+                old.unlink(missing_ok=True)
+
+    def sample() -> FloatMatrix:
+        """What is asked of people who like items drawn at random."""
+        generator, n_items = np.random.default_rng(0), len(system.items)
+        lengths = generator.integers(1, SAMPLED_LIKES, SAMPLED, endpoint=True)
+        likes = [generator.integers(n_items, size=length) for length in lengths]
+        return model.query_vectors([Query(History.of_items(each), 0) for each in likes])
+
+    return VectorIndex.over(model.item_vectors(), sample, kept)
 
 
 def _folded(value: str) -> str:
