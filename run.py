@@ -47,8 +47,12 @@ def main(arguments: list[str]) -> int:
             if status.returncode:
                 return status.returncode
         return 0
-    command = arguments[1:] if arguments[:1] == ["zhiyin"] else ["demo", *arguments]
-    return subprocess.run([BIN / "zhiyin", *command], check=False).returncode
+    words = arguments[1:] if arguments[:1] in (["zhiyin"], ["demo"]) else arguments
+    command = [str(BIN / "zhiyin"), *([] if arguments[:1] == ["zhiyin"] else ["demo"]), *words]
+    if os.name != "nt":
+        # Who interrupts it speaks to the program itself, which ends in its own time.
+        os.execv(command[0], command)  # noqa: S606
+    return subprocess.run(command, check=False).returncode
 
 
 def extra(check: tuple[str, ...], arguments: list[str]) -> list[str]:

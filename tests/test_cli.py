@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -169,6 +170,10 @@ def test_an_error_made_on_purpose_is_one_line_and_status_two(
         (("recommend", *places, "--out", tmp_path / "nodir" / "x.parquet"), "create it first"),
         (("recommend", *places, "--out", tmp_path / "x.json"), ".parquet or .csv"),
         (("recommend", *places, "--out", tmp_path), "choose one of these endings"),
+        (("train", "--store", f"sqlite:///{tmp_path}/typo.db", "--out", tmp_path), "'zhiyin ingest' makes one"),
+        (("recommend", "--store", f"sqlite:///{tmp_path}/typo.db", *places[2:]), "there is no store"),
+        (("backup", "--store", f"sqlite:///{tmp_path}/typo.db", "--out", tmp_path / "kept.zip"), "there is no store"),
+        (("train", "--store", store, "--out", tmp_path, "--tenant", "nobody"), "no events of the tenant 'nobody'"),
         (("demo", "--data", tmp_path / "missing.csv", "--home", tmp_path / "home"), "no such file"),
         (("train", "--store", store, "--out", tmp_path, "--config", tmp_path / "no.toml"), "no.toml"),
         (("train", "--store", store, "--out", tmp_path, "--config", config), "history_limt: Extra inputs"),
@@ -178,6 +183,18 @@ def test_an_error_made_on_purpose_is_one_line_and_status_two(
         assert line.startswith("zhiyin: ")
         assert said in line
     assert not (tmp_path / "home").exists()
+    assert not (tmp_path / "typo.db").exists()
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], trained: tuple[str, Path], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = ("serve", "--store", trained[0], "--artifact", tmp_path / "nothing", "--port", port)
+        (line,) = ended(monkeypatch, capsys, *words)
+    assert f"port {port}" in line
+    assert "--port" in line
 
 
 def test_lists_that_cannot_be_written_are_not_logged_as_shown(trained: tuple[str, Path], tmp_path: Path) -> None:

@@ -45,7 +45,10 @@ def back_up(store: str, out: Path, artifact: Path | None = None) -> BackupReport
     building = out.with_name(f".{out.name}.building-{os.getpid()}")
     hashes: dict[str, str] = {}
     try:
-        with closing(open_stores(store)) as stores, zipfile.ZipFile(building, "x", zipfile.ZIP_DEFLATED) as archive:
+        with (
+            closing(open_stores(store, new=False)) as stores,
+            zipfile.ZipFile(building, "x", zipfile.ZIP_DEFLATED) as archive,
+        ):
             with reading(stores.database) as reader:
                 rows = {name: _write_rows(archive, name, reader.rows(name), hashes) for name in TABLES}
             if artifact is not None:

@@ -39,7 +39,7 @@ class DemoRequest:
     """data: the user's own file of events; None takes MovieLens 100K. home: where everything is kept.
 
     announce: told of each step. training: told of each training, `progress` of its course. minutes: of a training on
-    the user's own file.
+    the user's own file. device: where networks are trained; None takes the best.
     """
 
     home: Path
@@ -49,6 +49,7 @@ class DemoRequest:
     progress: Progress
     training: Callable[[str], None]
     minutes: float = MINUTES
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ def prepare_demo(request: DemoRequest) -> Demo:
                 out=artifact,
                 models=MODELS if request.data is None else (),
                 minutes=None if request.data is None else request.minutes,
+                device=request.device,
                 progress=request.progress,
                 announce=request.training,
             )

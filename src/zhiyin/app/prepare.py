@@ -7,6 +7,7 @@ from zhiyin.app.registry import make_encoder
 from zhiyin.core.arrays import FloatMatrix
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.dataset import Dataset
+from zhiyin.core.errors import InputError
 from zhiyin.core.events import Events
 from zhiyin.core.models import Content
 from zhiyin.core.stores import Stores
@@ -19,9 +20,14 @@ from zhiyin.storage.opening import open_stores
 def prepare_dataset(
     store: str, settings: PreparationSettings, cache: Path | None = None, tenant: str = "default"
 ) -> Dataset:
-    """Everything of `tenant` in `store`, prepared. cache: folder of item vectors kept between runs."""
-    stores = open_stores(store, tenant)
+    """Everything of `tenant` in `store`, prepared. cache: folder of item vectors kept between runs.
+
+    Raises `StoreError` where there is no store, `InputError` where it holds nothing of the tenant.
+    """
+    stores = open_stores(store, tenant, new=False)
     try:
+        if not stores.events.last_sequence():
+            raise InputError(f"the store holds no events of the tenant {tenant!r}: import some, or name another")
         return prepare_stored(stores, settings, cache)
     finally:
         stores.close()

@@ -36,7 +36,7 @@ def open_service(
     judging = judging or LanguageModelSettings()
     language_model = _language_model(judging)
     system = load_system(artifact)
-    stores = open_stores(store, tenant)
+    stores = open_stores(store, tenant, new=False)
     try:
         return Service(system, stores, language_model=language_model, judging=judging, new_items=new_items)
     except BaseException:

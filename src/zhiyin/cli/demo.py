@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from zhiyin.cli.options import Device
 from zhiyin.cli.serve import serve
 from zhiyin.cli.show import Bars, choice, console, leaderboard
 
@@ -15,6 +16,7 @@ def demo(
     catalogue: Annotated[Path | None, typer.Option(help="your own file of items")] = None,
     home: Annotated[Path, typer.Option(help="folder that keeps data and system")] = Path("zhiyin-demo"),
     minutes: Annotated[float | None, typer.Option(min=0, help="time to train on your own file; 60 if left out")] = None,
+    device: Device = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     serving: Annotated[bool, typer.Option("--serve/--no-serve", help="serve the page when ready")] = True,
@@ -35,6 +37,7 @@ def demo(
                 progress=bars,
                 training=bars.begin,
                 minutes=MINUTES if minutes is None else minutes,
+                device=device,
             )
         )
     leaderboard(ready.board, screen)

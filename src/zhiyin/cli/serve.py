@@ -1,6 +1,7 @@
 """`zhiyin serve`: the API and the page over a store and a trained system."""
 
 import logging
+import socket
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,7 @@ def serve(
         settings = replace(settings, language_model=judging)
     if certificate is not None:
         _check_tls(certificate, private_key)
+    _check_free(host, port)
     worker = Worker(store, artifact, settings, tenant, needs_keys_at(store, tenant, host), level)
     listening: dict[str, Any] = {
         "host": host,
@@ -79,6 +81,20 @@ def serve(
     answering = worker.application()
     typer.echo(address)
     uvicorn.run(answering, **listening)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Before anything is loaded, or an address is named that another server answers at."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except OSError as error:
+        why = error.strerror or error
+        raise ConfigError(
+            f"cannot listen at {host}, port {port} ({why}): name others with --host and --port"
+        ) from error
 
 
 def _check_tls(certificate: Path, private_key: Path | None) -> None:

@@ -58,16 +58,16 @@ class DatabaseStores:
         self.database.close()
 
 
-def open_stores(url: str, tenant: str = "default") -> DatabaseStores:
+def open_stores(url: str, tenant: str = "default", *, new: bool = True) -> DatabaseStores:
     """The stores of `tenant` at `url`: sqlite:///path.db, or postgresql://user@host/database. A new file is made, and
-    tables in a new database; older ones are migrated.
+    tables in a new database; older ones are migrated. new: whether a file that is not there is made.
 
-    Raises `StoreError` for another scheme, a path that cannot be written, a file that is no store, or a database that
-    does not answer.
+    Raises `StoreError` for another scheme, a file that is not there and not to be made, a path that cannot be written,
+    a file that is no store, or a database that does not answer.
     """
     if not tenant:
         raise StoreError("a store is opened for one tenant: give a name that is not empty")
-    database = _postgres(url) if url.startswith(_POSTGRES) else _sqlite(url)
+    database = _postgres(url) if url.startswith(_POSTGRES) else _sqlite(url, new=new)
     return DatabaseStores(
         events=StoredEvents(database, tenant),
         catalog=StoredCatalog(database, tenant),
@@ -88,7 +88,7 @@ def beside(url: str, name: str) -> Path:
     return Path(f"{store}.{name}")
 
 
-def _sqlite(url: str) -> Database:
+def _sqlite(url: str, *, new: bool) -> Database:
     if not url.startswith(_SQLITE) or not url.removeprefix(_SQLITE):
         raise StoreError(f"cannot open store {url!r}: {_GIVE}")
     path = Path(url.removeprefix(_SQLITE))
@@ -98,6 +98,8 @@ def _sqlite(url: str) -> Database:
         raise StoreError(f"cannot open store {url!r}: {error.strerror}") from error
     if not folder:
         raise StoreError(f"cannot open store {url!r}: the folder {path.parent} does not exist; create it first")
+    if not new and not path.exists():
+        raise StoreError(f"there is no store {url!r}: check the path; 'zhiyin ingest' makes one")
     return SqliteDatabase(str(path))
 
 

@@ -166,7 +166,7 @@ class RecommendedOut(Strict):
 
 
 class RecommendationsOut(Strict):
-    """cursor: leads to what comes behind; null where nothing does."""
+    """cursor: leads to what comes behind; null where nothing does, and in shelves."""
 
     user_id: str
     rung: str

@@ -40,7 +40,7 @@ function shelfCard(line, shelf) {
     element("button", {
       type: "button", class: `act act-${event}`, "data-event": event,
       "aria-label": t(`${key}Item`, { title: item.title }), title: t(key),
-      onclick: (click) => feedback(click.currentTarget, event, key, line, shelf),
+      onclick: (click) => click.detail < 2 && feedback(click.currentTarget, event, key, line, shelf),
     }, icon(event)));
   return card(item, `t-${shelf.recommendations.recommendation_id}-${line.rank}`, reasonLine(line.reason, shelf), buttons);
 }
@@ -148,6 +148,9 @@ async function loadRoom() {
 }
 
 async function feedback(button, event, key, line, shelf) {
+  // A second click is meant for the same card, though another one may stand there by then.
+  if (state.telling) return;
+  state.telling = true;
   const row = placeOf(button);
   const kind = button.closest(".shelf").dataset.kind;
   button.closest(".card").classList.add("leaving");
@@ -166,6 +169,8 @@ async function feedback(button, event, key, line, shelf) {
   } catch (error) {
     button.closest(".card")?.classList.remove("leaving");
     complain(error);
+  } finally {
+    state.telling = false;
   }
 }
 
