@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import Any, ClassVar, Self, TypeVar, cast
+from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -39,7 +39,8 @@ class NextItemConfig(NeuralConfig):
     session; None puts them anywhere, as does a log in which nobody ever came back. questions: at most that many places
     of a history are asked about in one step, drawn at random. negatives: 0 scores every item in the loss, otherwise
     that many sampled by popularity and log-Q corrected; None scores all of a catalogue of up to 5,000 items, and 2,000
-    of a larger one. Where they are sampled, `weight_decay` spares what is held item by item. trust: how much of what a
+    of a larger one. Where they are sampled, `weight_decay` spares what is held item by item. weigh: whether a training
+    counts all "users" alike or all "events", of which some have many. trust: how much of what a
     history says a score takes, beside the item's base: training is surer of itself than the weeks after it bear out.
     encoders: whose content vectors items are read by, beside an id of their own; without any, an item without events is
     as good as unknown. content_dim: to which the vectors of each are narrowed. id_dropout: share of the items that a
@@ -52,6 +53,7 @@ class NextItemConfig(NeuralConfig):
     pause_days: float | None = Field(default=None, gt=0)
     questions: int = Field(default=32, ge=1)
     negatives: int | None = Field(default=None, ge=0)
+    weigh: Literal["users", "events"] = "users"
     trust: float = Field(default=0.5, gt=0, le=1)
     encoders: tuple[str, ...] = ()
     content_dim: int = Field(default=128, ge=1)
@@ -76,6 +78,7 @@ class NextItemModel(NeuralModel[L]):
         "half_life_days": Choice((None, 1.0, 3.0, 7.0, 30.0, 180.0)),
         "horizon": Choice((None, 1, 3, 10)),
         "trust": Range(0.25, 1.0),
+        "weigh": Choice(("users", "events")),
         "questions": Range(4, 100, log=True),
         "dim": Choice((32, 64, 128)),
         "length": Choice((20, 50, 100, 200)),
@@ -216,7 +219,7 @@ class NextItemTask(NeuralTask[L]):
         negatives = model.config.negatives
         if negatives is None:
             negatives = 0 if network.n_items <= ALL_SCORED else SAMPLED
-        self.objective = Objective("cross-entropy", negatives, log_q=negatives > 0)
+        self.objective = Objective("cross-entropy", negatives, log_q=negatives > 0, weigh=model.config.weigh)
         if negatives:
             self.by_row = {name for name, _ in network.named_parameters() if name in network.by_item}
         self.moments = Moments.of(histories, len(data.items), data.now, model.config.half_life_days)

@@ -197,6 +197,10 @@ class Transformer(NextItemModel[Network]):
     name: ClassVar[str] = "transformer"
     Config: ClassVar[type[TransformerConfig]] = TransformerConfig
 
+    search: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        *NextItemModel.search,
+        {"half_life_days": None, "horizon": 1, "trust": 1.0, "weigh": "events"},
+    )
     space: ClassVar[Mapping[str, Range | Choice]] = {
         **NextItemModel.space,
         "layers": Range(1, 3),
