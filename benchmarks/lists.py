@@ -58,11 +58,11 @@ def plain_list_of(user: str) -> str:
     return f"{list_of(user)}&explain=false"
 
 
-def made(work: Path, users: int = 3_000, items: int = 10_000, history: int = 50) -> str:
-    """The URL of a store with all that happened in the shop."""
+def made(work: Path, users: int = 3_000, items: int = 10_000, history: int = 50, *, store: str | None = None) -> str:
+    """The URL of a store with all that happened in the shop; None makes one in `work`."""
     work.mkdir(parents=True, exist_ok=True)
-    store = f"sqlite:///{work / 'shop.db'}"
-    if not (work / "shop.db").exists():
+    store = store or f"sqlite:///{work / 'shop.db'}"
+    if not (work / "events.parquet").exists():
         indptr = np.arange(users + 1) * history
         rows = walks(indptr, items, np.random.default_rng(0))
         owner, place = np.repeat(np.arange(users), history), np.tile(np.arange(history), users)
@@ -150,14 +150,17 @@ async def got(session: aiohttp.ClientSession, address: str) -> None:
 
 
 @contextmanager
-def on_a_core_of_its_own(store: str, artifact: Path, work: Path) -> Iterator[tuple[httpx.Client, int]]:
+def on_a_core_of_its_own(
+    store: str, artifact: Path, work: Path, *, workers: int = 1
+) -> Iterator[tuple[httpx.Client, int]]:
     """As `served`, on the first core, while this process has the others."""
     before = os.sched_getaffinity(0)
     first, *others = sorted(before)
     os.sched_setaffinity(0, {first})
     log = work / "server.log"
     try:
-        with served(store, artifact, starting=STARTING_SECONDS, timeout=TIMEOUT_SECONDS, log=log) as serving:
+        limits = {"starting": STARTING_SECONDS, "timeout": TIMEOUT_SECONDS}
+        with served(store, artifact, "--workers", workers, log=log, **limits) as serving:
             os.sched_setaffinity(0, others or {first})
             yield serving
     finally:

@@ -18,19 +18,19 @@ def command(name: str, store: str, artifact: Path, *options: object) -> list[str
 
 @contextmanager
 def served(
-    store: str, artifact: Path, *, starting: float, timeout: float, log: Path | None = None
+    store: str, artifact: Path, *options: object, starting: float, timeout: float, log: Path | None = None
 ) -> Iterator[tuple[httpx.Client, int]]:
     """A client of `zhiyin serve`, once that is ready, and the number of its process.
 
-    starting: seconds within which it must be. timeout: of a request, in seconds. log: where the server's goes, None for
-    here.
+    options: of the command. starting: seconds within which it must be. timeout: of a request, in seconds. log: where
+    the server's goes, None for here.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with (
         nullcontext() if log is None else log.open("wb") as told,
-        subprocess.Popen(command("serve", store, artifact, "--port", port), stderr=told) as server,
+        subprocess.Popen(command("serve", store, artifact, "--port", port, *options), stderr=told) as server,
     ):
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=timeout) as client:
