@@ -19,8 +19,8 @@ PROGRAM = Path(sys.executable).with_name("zhiyin")
 
 
 @contextmanager
-def served(service: Service, *, keyed: bool = False) -> Iterator[str]:
-    """Its address, once it answers."""
+def served(service: Service, *, keyed: bool = False, connections: int | None = None) -> Iterator[str]:
+    """Its address, once it answers. connections: that there may be at a time."""
     started = threading.Event()
 
     class Server(uvicorn.Server):
@@ -31,7 +31,10 @@ def served(service: Service, *, keyed: bool = False) -> Iterator[str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         application = create_app(service, keyed=keyed)
-        server = Server(uvicorn.Config(application, http=SheddingProtocol, log_level="warning", ws="none"))
+        config = uvicorn.Config(
+            application, http=SheddingProtocol, log_level="warning", ws="none", limit_concurrency=connections
+        )
+        server = Server(config)
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         assert started.wait(30)

@@ -1,5 +1,6 @@
 """What is too much is refused before it is read, and what was begun is answered."""
 
+import socket
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -73,3 +74,15 @@ def test_bodies_are_refused_as_well_and_connections_may_be_made_anew(held: Held)
         held.let_go()
         first.result()
         assert client.post("/api/v1/events", json=event).json() == {"added": 1, "known": 0}
+
+
+def test_where_there_are_too_many_connections_the_next_is_told_when_to_come_again() -> None:
+    service = Service(films_system(), films_stores(), clock=lambda: NOW)
+    with closing(service), served(service, connections=2) as address:
+        place = httpx.URL(address)
+        with socket.create_connection((place.host, place.port or 0)):
+            refused = httpx.get(f"{address}/api/v1/recommend/ann")
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        while (later := httpx.get(f"{address}/api/v1/recommend/ann")).status_code != httpx.codes.OK:
+            pass
+        assert later.json()["items"]

@@ -58,12 +58,18 @@ class SheddingProtocol(H11Protocol):
         self._load: Load = application.state.load
 
     def data_received(self, data: bytes) -> None:
-        if self._load.full and self._between_requests() and not data.startswith(f"GET {HEALTH}".encode()):
+        full = self._load.full or self._crowded
+        if full and self._between_requests() and not data.startswith(f"GET {HEALTH}".encode()):
             self._load.refused()
             self.transport.write(REFUSAL)
             self.transport.close()
         else:
             super().data_received(data)
+
+    @property
+    def _crowded(self) -> bool:
+        """Whether there are as many connections as there may be; the server itself would not say when to come again."""
+        return self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency
 
     def _between_requests(self) -> bool:
         """Whether no request was begun that is not answered."""
