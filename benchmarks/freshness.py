@@ -1,11 +1,15 @@
 """From an event to the next list, under a mixed load, over several processes.
 
     python benchmarks/freshness.py --model linear [--workers 2] [--rate 100] [--seconds 20] [--store URL] [--work DIR]
+        [--at URL,URL --key KEY]
 
 The shop is that of lists.py, in SQLite or, with --store, in a database that is there and empty. `zhiyin serve
 --workers` answers on one core. Requests come at random moments, --rate a second: four of five ask for a list, the fifth
 sends one event of a user and, when that is acknowledged, asks for their list at once, by another connection, which any
 of the processes may answer. That list must be what the model says offline of a history with the event in it.
+
+With --at, servers answer that are there already, over --store and what was trained for it in --work: what is sent to
+one of them is asked of the next.
 
 It ends with status 1 where a list does not know its event, or the 99th percentile from event to list is above 25 ms.
 """
@@ -45,21 +49,24 @@ class Told:
     ms: float
 
 
-async def mixed(base: str, users: list[str], items: int, rate: float, seconds: float) -> tuple[list[Told], list[float]]:
+async def mixed(
+    bases: list[str], users: list[str], items: int, options: argparse.Namespace
+) -> tuple[list[Told], list[float]]:
     """What became of events, and the ms of the other lists."""
+    rate, seconds = options.rate, options.seconds
     generator = np.random.default_rng(5)
     moments = np.cumsum(generator.exponential(1 / rate, int(rate * seconds)))
     sends = generator.random(len(moments)) < SENT_SHARE
     told: list[Told] = []
     waits: list[float] = []
     patience = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-    async with aiohttp.ClientSession(
-        base, connector=aiohttp.TCPConnector(limit=0, force_close=True), timeout=patience
-    ) as session:
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    key = {"X-API-Key": options.key} if options.key else {}
+    async with aiohttp.ClientSession(connector=connector, timeout=patience, headers=key) as session:
         began = time.perf_counter()
 
-        async def got(user: str) -> list[str]:
-            async with session.get(list_of(user)) as response:
+        async def got(place: int, user: str) -> list[str]:
+            async with session.get(bases[place % len(bases)] + list_of(user)) as response:
                 if response.status != httpx.codes.OK:
                     raise SystemExit(f"{user}: {response.status} {await response.text()}")
                 return [line["item"]["item_id"] for line in (await response.json())["items"]]
@@ -68,17 +75,17 @@ async def mixed(base: str, users: list[str], items: int, rate: float, seconds: f
             await asyncio.sleep(max(0.0, began + moment - time.perf_counter()))
             if not sends[place]:
                 asked = time.perf_counter()
-                await got(users[place % len(users)])
+                await got(place, users[place % len(users)])
                 waits.append(1000 * (time.perf_counter() - asked))
                 return
             # Of each user one event, so that no other one comes between it and the list.
             user, item, when = users[-1 - place % len(users)], f"i{generator.integers(items)}", now_ms()
             event = {"user_id": user, "item_id": item, "event": "click", "timestamp": when}
             sent = time.perf_counter()
-            async with session.post(EVENTS, json=[event]) as response:
+            async with session.post(bases[place % len(bases)] + EVENTS, json=[event]) as response:
                 if response.status != httpx.codes.OK:
                     raise SystemExit(f"event: {response.status} {await response.text()}")
-            items_told = await got(user)
+            items_told = await got(place + 1, user)
             told.append(Told(user, item, when, items_told, 1000 * (time.perf_counter() - sent)))
 
         await asyncio.gather(*(client(place, moment) for place, moment in enumerate(moments)))
@@ -108,6 +115,8 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=100)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--store")
+    parser.add_argument("--at")
+    parser.add_argument("--key")
     parser.add_argument("--work", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -119,12 +128,18 @@ def measured(options: argparse.Namespace, work: Path) -> int:
     store = made(work, users=people, items=items, store=options.store)
     artifact = trained(work, store, options.model, options.minutes)
     users = [f"u{user}" for user in np.random.default_rng(2).permutation(people)]
-    with on_a_core_of_its_own(store, artifact, work, workers=options.workers) as (client, _):
-        told, waits = asyncio.run(mixed(str(client.base_url), users, items, options.rate, options.seconds))
+    if options.at:
+        there = options.at.split(",")
+        told, waits = asyncio.run(mixed(there, users, items, options))
+        print(f"{len(there)} servers that were there")
+    else:
+        with on_a_core_of_its_own(store, artifact, work, workers=options.workers) as (client, _):
+            told, waits = asyncio.run(mixed([str(client.base_url).rstrip("/")], users, items, options))
+        print(f"{options.workers} processes of one server")
     late = sorted(each.ms for each in told)
     waits.sort()
     wrong, last = stale(store, artifact, told), late[int(0.99 * len(late))]
-    print(f"{options.workers} processes over {store.partition(':')[0]}, {options.rate:g} requests a second")
+    print(f"over {store.partition(':')[0]}, {options.rate:g} requests a second")
     print(f"{len(told):,} events, {wrong} lists behind them without them")
     print(f"from an event to its list: median {late[len(late) // 2]:.1f} ms, 99th percentile {last:.1f} ms")
     print(
