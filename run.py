@@ -68,7 +68,8 @@ def audit() -> int:
     pip = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "pip-audit==2.10.1", "cyclonedx-bom==7.5.0"], check=True)
     MATERIALS.parent.mkdir(exist_ok=True)
-    return max(subprocess.run([programs / word, *words], check=False).returncode for word, *words in AUDITS)
+    codes = [subprocess.run([programs / word, *words], check=False).returncode for word, *words in AUDITS]
+    return int(any(codes))
 
 
 def install(extra_name: str) -> None:

@@ -1,5 +1,6 @@
 """Lists from catalogues too large to look at each item: what an index finds, and what it may not change."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from zhiyin.core.events import Events
 from zhiyin.core.vocabulary import Vocabulary
 from zhiyin.models.transformer import Transformer, TransformerConfig
 from zhiyin.retrieval import subsets, vector_index
+from zhiyin.retrieval.subsets import Subset
 from zhiyin.retrieval.topn import top_n
 from zhiyin.retrieval.vector_index import VectorIndex
 
@@ -76,11 +78,20 @@ def test_a_filter_that_others_asked_through_changes_nothing(
     monkeypatch.setattr(vector_index, "FEW", ITEMS)
     monkeypatch.setattr(subsets, "WORTH_KEEPING", 50)
     index, generator = made(vectors), np.random.default_rng(3)
-    categories = [np.arange(ITEMS) % 20 == which for which in range(6)]
+    picked: list[Subset] = []
+    pick = Subset.of
+
+    def counted(mask: BoolVector, vectors: FloatMatrix) -> Subset:
+        picked.append(pick(mask, vectors))
+        return picked[-1]
+
+    monkeypatch.setattr(Subset, "of", counted)
+    categories = [np.arange(ITEMS) % 20 == which for which in range(3)]
     for turn, query in enumerate(queries(vectors, 60)):
-        mask = categories[turn % 6 if turn % 3 else 0].copy()
+        mask = categories[turn % 3].copy()
         mask[generator.choice(ITEMS, 40)] = False
         np.testing.assert_array_equal(index.best(query, vectors, 10, mask)[0], exact(query, vectors, mask))
+    assert len(picked) == len(categories)
 
 
 def test_what_came_after_the_index_is_found(vectors: FloatMatrix) -> None:
@@ -112,7 +123,7 @@ def test_the_recall_of_what_was_asked_is_told(vectors: FloatMatrix) -> None:
     assert 0.9 <= recall <= 1.0
 
 
-@pytest.mark.parametrize("damage", ["none", "flipped", "cut", "of-another"])
+@pytest.mark.parametrize("damage", ["none", "flipped", "cut", "of-another", "half-right"])
 def test_what_was_kept_is_found_again_unless_it_is_damaged(vectors: FloatMatrix, tmp_path: Path, damage: str) -> None:
     kept = tmp_path / "indexes" / "one.faiss"
     mask, query = np.ones(ITEMS, np.bool_), queries(vectors)[3]
@@ -124,11 +135,20 @@ def test_what_was_kept_is_found_again_unless_it_is_damaged(vectors: FloatMatrix,
     elif damage == "cut":
         kept.write_bytes(content[:-100])
     elif damage == "of-another":
-        made(vectors[:3_000], kept)
+        made(vectors[::-1], kept)
+    elif damage == "half-right":
+        beside = kept.with_name(f"{kept.name}.json")
+        beside.write_text(json.dumps({**json.loads(beside.read_text("utf-8")), "probed": 0}), "utf-8")
     told = kept.stat().st_mtime_ns
     again = made(vectors, kept)
     np.testing.assert_array_equal(again.best(query, vectors, 10, mask)[0], first[0])
     assert (kept.stat().st_mtime_ns == told) == (damage == "none")
+
+
+def test_an_index_that_cannot_be_kept_answers_from_memory(vectors: FloatMatrix, tmp_path: Path) -> None:
+    (tmp_path / "indexes").write_text("no folder")
+    index = made(vectors, tmp_path / "indexes" / "one.faiss")
+    assert len(index.best(queries(vectors)[0], vectors, 10, np.ones(ITEMS, np.bool_))[0]) == 10
 
 
 def shop(vectors: FloatMatrix, folder: Path | None = None) -> tuple[System, MemoryStores]:
@@ -178,6 +198,7 @@ def test_indexes_go_with_their_versions(vectors: FloatMatrix, tmp_path: Path) ->
     old = tmp_path / INDEXES / "gone.faiss"
     old.parent.mkdir()
     old.write_bytes(b"")
+    (old.parent / "lost+found.faiss").mkdir()
     Service(system, stores, clock=lambda: NOW)
-    names = {path.name for path in old.parent.iterdir()}
+    names = {path.name for path in old.parent.iterdir() if path.is_file()}
     assert names == {f"{system.manifest.manifest_id}.faiss", f"{system.manifest.manifest_id}.faiss.json"}

@@ -13,12 +13,13 @@ def training_device(wanted: str | None) -> str:
         return best_device()
     try:
         _try_out(wanted)
-    except (RuntimeError, AssertionError) as error:  # a build without CUDA fails an assertion
+        # There is one, whatever it is numbered.
+        return "cpu" if torch.device(wanted).type == "cpu" else wanted
+    except (RuntimeError, AssertionError, ImportError) as error:  # a build without CUDA fails an assertion
         reason = str(error).partition("\n")[0]
         raise ConfigError(
             f"device {wanted!r}: PyTorch cannot use it ({reason}); name another, such as cpu, or leave it out"
         ) from error
-    return wanted
 
 
 @cache

@@ -76,7 +76,7 @@ def enrich(request: EnrichRequest) -> EnrichReport:
     if request.limit is not None and request.limit < 0:
         raise InputError(f"a limit of {request.limit} items cannot be; give 0 or more")
     model = ChatEndpoint(request.language_model, PAUSE_SECONDS)
-    with closing(open_stores(request.store, request.tenant)) as stores:
+    with closing(open_stores(request.store, request.tenant, new=False)) as stores:
         kept = KeptTexts(request.kept or beside(request.store, "generated.jsonl"))
         thin = _thin(stores.catalog.read())
         prompts = {basis_of(model, prompt): prompt for prompt in thin.values()}

@@ -1,10 +1,15 @@
 """Ids that are given to what came without one."""
 
+import os
 import random
 import time
 
 _RANDOM = random.Random()  # noqa: S311
 """Ids are no secrets; to ask the system for each of their digits would hand the interpreter to another thread."""
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_RANDOM.seed)
 
 
 def fresh_id() -> str:

@@ -129,6 +129,7 @@ class Linear(StoredModel):
         return gather(scores, candidates)
 
     def scored(self, queries: Sequence[Query]) -> "LinearScored":
+        self.parameters()
         return LinearScored(self._weights, self._likeness, [self._told(query) for query in queries])
 
     def contributions(self, query: Query, items: IntVector) -> Contributions:

@@ -43,9 +43,10 @@ class Eligibility:
     def mask(self, now: int, seen: IntVector, categories: Sequence[str] = ()) -> BoolVector:
         """(items,) true where an item is to be had at `now` (epoch ms), is not in `seen` (rows), and is in one of
         `categories`, where any are named; a category that no item has admits nothing."""
-        if not self._open.since <= now < self._open.until:
-            self._open = _Open.at(self._catalog, now)
-        mask: BoolVector = self._open.mask.copy()
+        there = self._open
+        if not there.since <= now < there.until:
+            there = self._open = _Open.at(self._catalog, now)
+        mask: BoolVector = there.mask.copy()
         if categories:
             wanted = np.zeros(len(mask), np.bool_)
             for category in categories:

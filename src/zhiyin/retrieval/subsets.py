@@ -1,6 +1,6 @@
 """What a filter leaves of a catalogue, kept side by side for whoever asks through the same one next."""
 
-from collections import deque
+import threading
 from dataclasses import dataclass
 from typing import Self
 
@@ -53,15 +53,17 @@ class Subsets:
     """Those of the first items of a catalogue whose vectors stay as they are."""
 
     def __init__(self) -> None:
-        self._kept: deque[Subset] = deque(maxlen=KEPT)
+        self._kept: list[Subset] = []
+        self._changing = threading.Lock()
 
     def near(self, query: FloatVector, vectors: FloatMatrix, n: int, mask: BoolVector) -> IntVector:
         """Rows where `mask` (items,) is true, with the `n` best among them. vectors: (items, dim)."""
         allowed = int(np.count_nonzero(mask))
         if allowed <= WORTH_KEEPING:
             return np.flatnonzero(mask)
-        found = next((each for each in tuple(self._kept) if each.serves(mask, allowed)), None)
+        found = next((each for each in self._kept if each.serves(mask, allowed)), None)
         if found is None:
             found = Subset.of(mask, vectors)
-            self._kept.appendleft(found)
+        with self._changing:
+            self._kept = [found, *(each for each in self._kept if each is not found)][:KEPT]
         return found.near(query, n, mask)

@@ -6,6 +6,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +20,7 @@ from zhiyin.retrieval.topn import top_n
 
 LOG = logging.getLogger(__name__)
 
-INDEXED = 50_000
+INDEXED = 60_000
 """Items from which on not each of them is looked at."""
 
 RECALL = 0.995
@@ -28,7 +29,7 @@ RECALL = 0.995
 STEP = 1.25
 """From one number of cells that is tried to the next."""
 
-FEW = 60_000
+FEW = INDEXED
 """Items that are compared one by one: what little a filter leaves lies in many cells."""
 
 CANDIDATES = 2
@@ -39,6 +40,9 @@ TRAINED_ON = 64
 
 TOP = 10
 """Items of a list whose recall is told."""
+
+TOLD = 1_000
+"""Vectors by which an index is known to be of a catalogue."""
 
 ASKED = 100
 """Latest queries by which the recall is told."""
@@ -74,13 +78,13 @@ class VectorIndex:
                 len(vectors),
             )
             return None
-        found = None if kept is None else _read(kept, vectors.shape)
+        found = None if kept is None else _read(kept, vectors)
         if found is None:
             LOG.info("making an index of %d items", len(vectors))
             cells = _made(vectors)
             found = cells, _probed(cells, vectors, sample())
-            if kept is not None and _write(*found, kept):
-                found = _read(kept, vectors.shape) or found
+            if kept is not None and _write(*found, vectors, kept):
+                found = _read(kept, vectors) or found
         index = cls(*found)
         LOG.info("an index of %d items answers: %d of %d cells are looked through", len(vectors), *index.cells)
         return index
@@ -111,7 +115,7 @@ class VectorIndex:
 
         Each call looks at all items for the latest query.
         """
-        if self._asked:
+        with suppress(IndexError):
             query, vectors = self._asked.pop()
             true, _ = _ordered(query, vectors, np.arange(self.n_items), TOP)
             found = self._near(query, TOP, np.ones(self.n_items, np.bool_), 1.0)
@@ -174,7 +178,7 @@ def _probed(cells: Any, vectors: FloatMatrix, sample: FloatMatrix) -> int:
     return min(probed, int(cells.nlist))
 
 
-def _write(cells: Any, probed: int, path: Path) -> bool:
+def _write(cells: Any, probed: int, vectors: FloatMatrix, path: Path) -> bool:
     """Whether it could be kept. What is read back is checked by its digest, which stands beside it."""
     building = path.with_name(f"{path.name}.{np.random.default_rng().integers(1 << 62):x}")
     try:
@@ -182,27 +186,35 @@ def _write(cells: Any, probed: int, path: Path) -> bool:
         _faiss().write_index(cells, str(building))
         digest = _digest(building)
         building.replace(path)
-        _beside(path).write_text(json.dumps({"sha256": digest, "probed": probed}), "utf-8")
+        _beside(path).write_text(json.dumps({"sha256": digest, "probed": probed, "of": _told(vectors)}), "utf-8")
     except (OSError, RuntimeError) as error:
         LOG.warning("the index is kept in memory alone: %s", error)
-        building.unlink(missing_ok=True)
+        with suppress(OSError):
+            building.unlink()
         return False
     return True
 
 
-def _read(path: Path, shape: tuple[int, ...]) -> tuple[Any, int] | None:
-    """The cells and how many are looked through; None where there are none of this shape, or damaged ones."""
+def _read(path: Path, vectors: FloatMatrix) -> tuple[Any, int] | None:
+    """The cells and how many are looked through; None where there are none of these vectors, or damaged ones."""
     faiss = _faiss()
     try:
         told = json.loads(_beside(path).read_text("utf-8"))
-        if _digest(path) != told["sha256"]:
+        probed = int(told["probed"])
+        if _digest(path) != told["sha256"] or _told(vectors) != told["of"]:
             return None
         cells = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError):
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     # Threads that fetch ahead from a slow disk cost many times what looking through memory does.
     faiss.downcast_InvertedLists(cells.invlists).prefetch_nthread = 0
-    return (cells, int(told["probed"])) if (cells.ntotal, cells.d) == shape else None
+    fits = (cells.ntotal, cells.d) == vectors.shape and 1 <= probed <= cells.nlist
+    return (cells, probed) if fits else None
+
+
+def _told(vectors: FloatMatrix) -> str:
+    """By which vectors are known again: a digest of some of them."""
+    return hashlib.sha256(np.ascontiguousarray(vectors[:: 1 + len(vectors) // TOLD]).tobytes()).hexdigest()
 
 
 def _digest(path: Path) -> str:

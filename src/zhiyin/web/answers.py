@@ -46,7 +46,7 @@ def taste_out(user_id: str, taste: Taste | None) -> TasteOut:
 
 def answered(told: Mapping[str, Any]) -> Response:
     """`told` as JSON, unchecked: to check what the service says takes longer than to write it down."""
-    return Response(to_json(told), media_type="application/json")
+    return Response(to_json(told, inf_nan_mode="null"), media_type="application/json")
 
 
 def list_told(service: Service, served: Recommendations, cursor: str | None = None) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 import logging
 import threading
+import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
+from pathlib import Path
 
 import numpy as np
 
@@ -28,6 +31,9 @@ LOG = logging.getLogger(__name__)
 
 INDEXES = "indexes"
 """The folder, beside the versions, of indexes of their items."""
+
+HALF_WRITTEN_S = 3600
+"""After which nobody writes an index any more."""
 
 SAMPLED, SAMPLED_LIKES = 32, 20
 """Queries by which an index is tried, and items that they like at most."""
@@ -231,16 +237,15 @@ class ServingSlot:
 
 
 def _index_of(system: System) -> VectorIndex | None:
-    model = system.model
-    if not isinstance(model, VectorModel):
-        return None
+    """None, too, where it cannot be made: each item is looked at then."""
     kept = None
     if system.vectors is not None:
         folder = system.vectors.with_name(INDEXES)
         kept = folder / f"{system.manifest.manifest_id}.faiss"
-        for old in folder.glob("*"):
-            if not (system.vectors.parent / old.name.partition(".")[0]).is_dir():
-                old.unlink(missing_ok=True)
+        _clean(folder, system.vectors.parent)
+    model = system.model
+    if not isinstance(model, VectorModel):
+        return None
 
     def sample() -> FloatMatrix:
         """What is asked of people who like items drawn at random."""
@@ -249,7 +254,20 @@ def _index_of(system: System) -> VectorIndex | None:
         likes = [generator.integers(n_items, size=length) for length in lengths]
         return model.query_vectors([Query(History.of_items(each), 0) for each in likes])
 
-    return VectorIndex.over(model.item_vectors(), sample, kept)
+    try:
+        return VectorIndex.over(model.item_vectors(), sample, kept)
+    except (OSError, RuntimeError, MemoryError) as error:
+        LOG.warning("there is no index, each item is looked at for every list: %s", error)
+        return None
+
+
+def _clean(folder: Path, versions: Path) -> None:
+    """Takes away indexes of versions that are gone, and what a killed process left half written."""
+    for old in folder.glob("*.faiss*"):
+        with suppress(OSError):
+            half = old.suffix not in {".faiss", ".json"} and time.time() - old.stat().st_mtime > HALF_WRITTEN_S
+            if half or not (versions / old.name.partition(".")[0]).is_dir():
+                old.unlink()
 
 
 def _folded(value: str) -> str:

@@ -32,6 +32,7 @@ function reasonLine(reason, shelf) {
   return null;
 }
 
+const TELLING_MS = 5000;
 const ACTIONS = [["like", "like"], ["dislike", "dislike"], ["not-interested", "notInterested"]];
 
 function shelfCard(line, shelf) {
@@ -149,8 +150,8 @@ async function loadRoom() {
 
 async function feedback(button, event, key, line, shelf) {
   // A second click is meant for the same card, though another one may stand there by then.
-  if (state.telling) return;
-  state.telling = true;
+  if (performance.now() < state.tellingUntil) return;
+  state.tellingUntil = performance.now() + TELLING_MS;
   const row = placeOf(button);
   const kind = button.closest(".shelf").dataset.kind;
   button.closest(".card").classList.add("leaving");
@@ -170,7 +171,7 @@ async function feedback(button, event, key, line, shelf) {
     button.closest(".card")?.classList.remove("leaving");
     complain(error);
   } finally {
-    state.telling = false;
+    state.tellingUntil = 0;
   }
 }
 

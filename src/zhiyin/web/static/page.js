@@ -1,6 +1,6 @@
 /* What every part of the page uses: its state, its texts, its elements, its questions to the server. */
 
-export const state = { language: "en", text: {}, user: null, visitor: false, picks: new Map(), shelves: null, history: null,
+export const state = { tellingUntil: 0, language: "en", text: {}, user: null, visitor: false, picks: new Map(), shelves: null, history: null,
   categories: [], category: "" };
 export const $ = (id) => document.getElementById(id);
 
