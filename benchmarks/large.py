@@ -25,10 +25,8 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import polars as pl
 import torch
-from costs import START, walks
-from lists import CLIENTS, LENGTH, at_random, in_turn, list_of, on_a_core_of_its_own, zhiyin
+from lists import CLIENTS, LENGTH, at_random, in_turn, list_of, made, on_a_core_of_its_own
 from memory import resident
 
 from zhiyin.app.clock import now_ms
@@ -38,7 +36,6 @@ from zhiyin.app.publishing import publish_fitted
 from zhiyin.app.registry import make_model
 from zhiyin.app.system import System
 from zhiyin.core.arrays import BoolVector
-from zhiyin.core.histories import DAY
 from zhiyin.core.vocabulary import UNKNOWN
 from zhiyin.dataset.settings import PreparationSettings
 from zhiyin.models.next_item import NextItemModel
@@ -52,25 +49,8 @@ LATEST_MS = {100_000: 20.0}
 LATEST_BEYOND_MS = 40.0
 
 
-def made(work: Path, users: int, items: int, history: int) -> str:
-    """The URL of a store with all that happened in the shop."""
-    work.mkdir(parents=True, exist_ok=True)
-    store = f"sqlite:///{work / 'shop.db'}"
-    if not (work / "shop.db").exists():
-        rows = walks(np.arange(users + 1) * history, items, np.random.default_rng(0))
-        owner, place = np.repeat(np.arange(users), history), np.tile(np.arange(history), users)
-        events = {
-            "user_id": [f"u{user}" for user in owner],
-            "item_id": [f"i{row}" for row in rows],
-            "event": "click",
-            "timestamp": START + DAY * place + owner,
-        }
-        pl.DataFrame(events).write_parquet(work / "events.parquet")
-        categories = [CATEGORY if row % RARE == 0 else "plenty" for row in range(items)]
-        shop = {"item_id": [f"i{row}" for row in range(items)], "categories": categories}
-        pl.DataFrame(shop).write_parquet(work / "items.parquet")
-        zhiyin("ingest", work / "events.parquet", "--catalogue", work / "items.parquet", "--store", store)
-    return store
+def category_of(row: int) -> str:
+    return CATEGORY if row % RARE == 0 else "plenty"
 
 
 def published(work: Path, store: str) -> Path:
@@ -134,7 +114,7 @@ def main() -> int:
 
 
 def measured(options: argparse.Namespace, work: Path) -> int:
-    store = made(work, options.users, options.items, options.history)
+    store = made(work, options.users, options.items, options.history, categories=category_of)
     artifact = published(work, store)
     users = [f"u{user}" for user in np.random.default_rng(2).permutation(options.users)]
     latest = LATEST_MS.get(options.items, LATEST_BEYOND_MS)

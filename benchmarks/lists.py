@@ -58,8 +58,16 @@ def plain_list_of(user: str) -> str:
     return f"{list_of(user)}&explain=false"
 
 
-def made(work: Path, users: int = 3_000, items: int = 10_000, history: int = 50, *, store: str | None = None) -> str:
-    """The URL of a store with all that happened in the shop; None makes one in `work`."""
+def made(
+    work: Path,
+    users: int = 3_000,
+    items: int = 10_000,
+    history: int = 50,
+    *,
+    store: str | None = None,
+    categories: Callable[[int], str] | None = None,
+) -> str:
+    """The URL of a store with all that happened in the shop; None makes one in `work`. categories: of items by row."""
     work.mkdir(parents=True, exist_ok=True)
     store = store or f"sqlite:///{work / 'shop.db'}"
     if not (work / "events.parquet").exists():
@@ -73,7 +81,10 @@ def made(work: Path, users: int = 3_000, items: int = 10_000, history: int = 50,
             "timestamp": START + DAY * place + owner,
         }
         pl.DataFrame(columns).write_parquet(work / "events.parquet")
-        pl.DataFrame({"item_id": [f"i{row}" for row in range(items)]}).write_parquet(work / "items.parquet")
+        shop = {"item_id": [f"i{row}" for row in range(items)]}
+        if categories is not None:
+            shop["categories"] = [categories(row) for row in range(items)]
+        pl.DataFrame(shop).write_parquet(work / "items.parquet")
         zhiyin("ingest", work / "events.parquet", "--catalogue", work / "items.parquet", "--store", store)
     return store
 
