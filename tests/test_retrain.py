@@ -131,7 +131,7 @@ def test_it_goes_on_by_itself_over_errors_until_it_is_stopped(tmp_path: Path) ->
     with subprocess.Popen([str(PROGRAM), *words], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         seen = ""
-        while "no events are left" not in seen:
+        while "there is no store" not in seen:
             assert process.poll() is None, seen
             seen += process.stdout.readline()
         zhiyin.ingest(told(tmp_path, "before", habits(SECONDS, 1_000, 0)), store=store)
