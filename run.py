@@ -47,8 +47,8 @@ def main(arguments: list[str]) -> int:
             if status.returncode:
                 return status.returncode
         return 0
-    words = arguments[1:] if arguments[:1] in (["zhiyin"], ["demo"]) else arguments
-    command = [str(BIN / "zhiyin"), *([] if arguments[:1] == ["zhiyin"] else ["demo"]), *words]
+    words = arguments if arguments[:1] in (["zhiyin"], ["demo"]) else ["demo", *arguments]
+    command = [str(BIN / "zhiyin"), *(words[1:] if words[0] == "zhiyin" else words)]
     if os.name != "nt":
         # Who interrupts it speaks to the program itself, which ends in its own time.
         os.execv(command[0], command)  # noqa: S606

@@ -15,7 +15,7 @@ from zhiyin.core.models import Candidates, Choice, FitReport, Parameters, Range,
 from zhiyin.core.results import Contributions
 from zhiyin.models.inputs import Sparse, evidence, training_rows
 from zhiyin.models.ridge import solved_on, support_of
-from zhiyin.models.sparse_weights import ARRAYS, AT_ONCE, Held, Sums, Weights, to_arrays
+from zhiyin.models.sparse_weights import ARRAYS, Held, Sums, Weights, scores_of, to_arrays
 from zhiyin.models.stored import ModelConfig, StoredModel
 
 DENSE_FROM = 0.01
@@ -74,10 +74,7 @@ class Ease(StoredModel):
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
         self.parameters()
-        scores = np.zeros((len(queries), self._weights.n_items))
-        for start in range(0, len(queries), AT_ONCE):
-            scores[start : start + AT_ONCE] = self.scored(queries[start : start + AT_ONCE]).scores
-        return gather(scores, candidates)
+        return gather(scores_of(self, queries, self._weights.n_items), candidates)
 
     def scored(self, queries: Sequence[Query]) -> "EaseScored":
         self.parameters()

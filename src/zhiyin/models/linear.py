@@ -40,7 +40,7 @@ from zhiyin.models.inputs import Sparse
 from zhiyin.models.likeness import CONTENT, WORDS, Likeness
 from zhiyin.models.ridge import solved, solved_on, support_of
 from zhiyin.models.sequences import liked
-from zhiyin.models.sparse_weights import ARRAYS, AT_ONCE, Held, Weights, to_arrays
+from zhiyin.models.sparse_weights import ARRAYS, Held, Weights, scores_of, to_arrays
 from zhiyin.models.stored import ModelConfig, StoredModel
 
 NEAREST = 100
@@ -123,10 +123,7 @@ class Linear(StoredModel):
         return other
 
     def score(self, queries: Sequence[Query], candidates: Candidates | None = None) -> FloatMatrix:
-        scores = np.zeros((len(queries), self.n_items))
-        for start in range(0, len(queries), AT_ONCE):
-            scores[start : start + AT_ONCE] = self.scored(queries[start : start + AT_ONCE]).scores
-        return gather(scores, candidates)
+        return gather(scores_of(self, queries, self.n_items), candidates)
 
     def scored(self, queries: Sequence[Query]) -> "LinearScored":
         self.parameters()

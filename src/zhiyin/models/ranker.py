@@ -131,9 +131,7 @@ class Ranker(Blend):
             total, singly = self._told(part)
             blended[start : start + at_once] = total
             if self._trees is not None:
-                for row, query in enumerate(part):
-                    found = [scored[row] for scored in singly]
-                    ranked[start + row] = self._ranked(self._trees, query, total[row], found)
+                ranked[start : start + at_once] = self._reordered(self._trees, part, total, singly)
         return {Blend.name: blended, self.name: ranked}
 
     def scored(self, queries: Sequence[Query]) -> BlendScored:
@@ -142,9 +140,7 @@ class Ranker(Blend):
         if trees is None:
             return blended
         singly = [told.scores for told in blended.told if told.factors[blended.known].any()]
-        ranked = np.empty_like(blended.scores)
-        for row, query in enumerate(queries):
-            ranked[row] = self._ranked(trees, query, blended.scores[row], [scores[row] for scores in singly])
+        ranked = self._reordered(trees, queries, blended.scores, singly)
         return RankerScored(queries, ranked, blended.known, blended.level, blended.told)
 
     def extended(self, catalog: Catalog, content: Mapping[str, FloatMatrix]) -> Self:
@@ -247,6 +243,15 @@ class Ranker(Blend):
         """(queries, items) scores of the blend, and of each of its parts that counts for known items."""
         singly: list[FloatMatrix] = []
         return self._summed(queries, singly), singly
+
+    def _reordered(
+        self, trees: xgboost.Booster, queries: Sequence[Query], total: FloatMatrix, singly: Sequence[FloatMatrix]
+    ) -> FloatMatrix:
+        """(queries, items) the scores `total` of the blend, by its parts `singly`, as `_ranked` deals them out."""
+        ranked = np.empty_like(total)
+        for row, query in enumerate(queries):
+            ranked[row] = self._ranked(trees, query, total[row], [scores[row] for scores in singly])
+        return ranked
 
     def _ranked(
         self, trees: xgboost.Booster, query: Query, total: FloatVector, singly: Sequence[FloatVector]

@@ -8,7 +8,9 @@ import numpy as np
 from scipy import sparse
 
 from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
+from zhiyin.core.dataset import Query
 from zhiyin.core.models import Parameters
+from zhiyin.core.scored import ScoringModel
 from zhiyin.models.inputs import Sparse
 
 ARRAYS = frozenset({"indptr", "indices", "data"})
@@ -23,6 +25,14 @@ Held: TypeAlias = tuple[IntVector, FloatVector]
 def to_arrays(weights: Sparse) -> Parameters:
     """The arrays of compressed sparse rows."""
     return {"indptr": weights.indptr.astype(np.int64), "indices": weights.indices, "data": weights.data}
+
+
+def scores_of(model: ScoringModel, queries: Sequence[Query], n_items: int) -> FloatMatrix:
+    """(queries, items) of a model that keeps what it scores, some queries at a time."""
+    scores = np.zeros((len(queries), n_items))
+    for start in range(0, len(queries), AT_ONCE):
+        scores[start : start + AT_ONCE] = model.scored(queries[start : start + AT_ONCE]).scores
+    return scores
 
 
 class Sums(ABC):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector, IntVector
-from zhiyin.retrieval.topn import top_n
+from zhiyin.retrieval.topn import best_of
 
 KEPT = 4
 """Subsets; the latest that were of use."""
@@ -44,9 +44,9 @@ class Subset:
     def near(self, query: FloatVector, n: int, mask: BoolVector) -> IntVector:
         """Rows where `mask` is true, with the best `n` by numbers of single precision among them."""
         told = self.table @ query.astype(np.float32)
-        best = top_n(told[None], n, mask[self.rows]).rows[0]
+        best, _ = best_of(told, n, mask[self.rows])
         beside = np.flatnonzero(mask & ~self.inside)
-        return np.concatenate([self.rows[best[best >= 0]], beside])
+        return np.concatenate([self.rows[best], beside])
 
 
 class Subsets:

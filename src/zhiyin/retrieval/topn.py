@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zhiyin.core.arrays import FloatMatrix, FloatVector, IntMatrix
+from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector, IntMatrix, IntVector
 from zhiyin.core.errors import InputError
 from zhiyin.core.vocabulary import UNKNOWN
 
@@ -45,6 +45,18 @@ def top_n(scores: FloatMatrix, n: int, eligible: np.ndarray | None = None) -> To
     rows[query, rank] = row
     best[query, rank] = scores[query, row]
     return TopN(rows, best)
+
+
+def best_of(scores: FloatVector, n: int, eligible: BoolVector | None = None) -> tuple[IntVector, FloatVector]:
+    """Rows and scores of the at most `n` best of one line of `scores` (items,), as `top_n` finds them, best first.
+
+    Nothing where nothing is `eligible` (items,). Raises `InputError` as `top_n` does otherwise.
+    """
+    if eligible is not None and not eligible.any():
+        return np.empty(0, np.int64), np.empty(0)
+    best = top_n(scores[None], n, eligible)
+    found = best.rows[0] >= 0
+    return best.rows[0][found], best.scores[0][found]
 
 
 def _bar(scores: FloatMatrix, n: int) -> FloatVector:

@@ -16,7 +16,7 @@ import numpy as np
 
 from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector, IntVector
 from zhiyin.retrieval.subsets import Subsets
-from zhiyin.retrieval.topn import top_n
+from zhiyin.retrieval.topn import best_of, top_n
 
 LOG = logging.getLogger(__name__)
 
@@ -144,9 +144,8 @@ def _faiss() -> Any:
 def _ordered(query: FloatVector, vectors: FloatMatrix, rows: IntVector, n: int) -> tuple[IntVector, FloatVector]:
     """rows: (k,), sorted."""
     told = vectors[: len(rows)] @ query if len(rows) and rows[-1] == len(rows) - 1 else vectors[rows] @ query
-    best = top_n(told[None], n)
-    kept = best.rows[0] >= 0
-    return rows[best.rows[0][kept]], best.scores[0][kept]
+    best, scores = best_of(told, n)
+    return rows[best], scores
 
 
 def _made(vectors: FloatMatrix) -> Any:

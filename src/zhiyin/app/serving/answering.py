@@ -3,16 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
+from zhiyin.app.serving.state import ServingState
 from zhiyin.core.arrays import BoolVector, FloatMatrix, FloatVector, IntVector
 from zhiyin.core.dataset import Query
 from zhiyin.core.models import AdditiveModel, Model, VectorModel
 from zhiyin.core.results import Contributions
 from zhiyin.core.scored import Scored, scored
-from zhiyin.retrieval.topn import top_n
+from zhiyin.retrieval.topn import best_of
 from zhiyin.retrieval.vector_index import VectorIndex
 
 
@@ -39,7 +39,7 @@ class ByScores(Answer):
     row: int
 
     def best(self, n: int, mask: BoolVector) -> tuple[IntVector, FloatVector]:
-        return best_of_scores(self.scored.scores[self.row], n, mask)
+        return best_of(self.scored.scores[self.row], n, mask)
 
     def contributions(self, items: IntVector) -> Contributions:
         return self.scored.contributions(self.row, items)
@@ -57,7 +57,7 @@ class ByIndex(Answer):
 
     def best(self, n: int, mask: BoolVector) -> tuple[IntVector, FloatVector]:
         if n < 1 or not mask.any():
-            return best_of_scores(np.zeros(len(mask)), n, mask)
+            return best_of(np.zeros(len(mask)), n, mask)
         return self.index.best(self.vector, self.vectors, n, mask)
 
     def contributions(self, items: IntVector) -> Contributions:
@@ -66,15 +66,7 @@ class ByIndex(Answer):
         return self.model.contributions(self.query, items)
 
 
-class Answering(Protocol):
-    @property
-    def model(self) -> Model: ...
-
-    @property
-    def index(self) -> VectorIndex | None: ...
-
-
-def answers(state: Answering, queries: Sequence[Query]) -> list[Answer]:
+def answers(state: ServingState, queries: Sequence[Query]) -> list[Answer]:
     """What the model of a state says of each, asked together."""
     model = state.model
     if state.index is not None and isinstance(model, VectorModel):
@@ -85,14 +77,3 @@ def answers(state: Answering, queries: Sequence[Query]) -> list[Answer]:
         ]
     together = scored(model, queries)
     return [ByScores(together, row) for row in range(len(queries))]
-
-
-def best_of_scores(scores: FloatVector, n: int, mask: BoolVector) -> tuple[IntVector, FloatVector]:
-    """Rows and scores of the at most `n` best where `mask` (items,) is true, best first. Raises `InputError` for n
-    below 1.
-    """
-    if not mask.any():
-        return np.empty(0, np.int64), np.empty(0)
-    best = top_n(scores[None], n, mask)
-    kept = best.rows[0] >= 0
-    return best.rows[0][kept], best.scores[0][kept]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zhiyin.app.serving.answering import Answer, answers, best_of_scores
+from zhiyin.app.serving.answering import Answer, answers
 from zhiyin.app.serving.exposure import NONE, Exposure, Line
 from zhiyin.app.serving.judged import Judgement
 from zhiyin.app.serving.people import Person
@@ -15,6 +15,7 @@ from zhiyin.core.arrays import BoolVector, FloatVector, IntVector
 from zhiyin.core.ids import fresh_id
 from zhiyin.core.models import Model
 from zhiyin.core.results import Reason, Recommendations, Recommended
+from zhiyin.retrieval import topn
 
 PERSONAL, SESSION, WORDS, PROFILE, POPULAR = "personal", "session", "words", "profile", "popular"
 """Where a list comes from, in the order in which it is asked for."""
@@ -93,7 +94,7 @@ def _shared(
     """A list of what many like. Nobody has liked a new item yet: what is due to them goes to those that came last."""
     mask = _eligible(state, person, request)
     newest = np.flatnonzero(mask & state.new)[::-1][: request.n]
-    rows, own = best_of_scores(scores, request.n, mask)
+    rows, own = topn.best_of(scores, request.n, mask)
     return exposure.given(rows, own, state.is_new(rows), (newest, scores[newest]))
 
 
