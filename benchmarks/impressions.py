@@ -45,14 +45,20 @@ class Shop:
 
     @classmethod
     def open(cls, users: int, generator: np.random.Generator) -> "Shop":
-        groups = generator.integers(GROUPS, size=ITEMS)
-        tastes = np.zeros((users, GROUPS))
-        for row in tastes:
-            row[generator.choice(GROUPS, TASTES, replace=False)] = 1.0
+        groups, tastes = tastes_of(users, generator)
         worth = generator.standard_normal(ITEMS)
         chances = 1 / (1 + np.exp(3.5 - 3 * tastes[:, groups] - worth))
         shelf = np.exp(1.5 * generator.standard_normal(ITEMS))
         return cls(chances, groups, tastes, shelf / shelf.sum())
+
+
+def tastes_of(users: int, generator: np.random.Generator) -> tuple[IntVector, FloatMatrix]:
+    """(items,) the group of each item, and (users, groups) 1 for those that a user likes."""
+    groups = generator.integers(GROUPS, size=ITEMS)
+    tastes = np.zeros((users, GROUPS))
+    for row in tastes:
+        row[generator.choice(GROUPS, TASTES, replace=False)] = 1.0
+    return groups, tastes
 
 
 def visited(shop: Shop, generator: np.random.Generator) -> Dataset:

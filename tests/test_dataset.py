@@ -484,3 +484,31 @@ def test_splits_say_what_is_missing() -> None:
         leave_one_out_split(timeless)
     with pytest.raises(InputError, match="ratings"):
         list(fold_splits(timeless, 5, seed=0))
+
+
+def test_questions_know_what_came_of_their_answers_while_they_were_asked() -> None:
+    """What was clicked last is bought and rated soon after, and sent back too late to be told."""
+    days = [1, 2, 3, 4, 5, 5.1, 5.2, 5.3, 9, 9.1]
+    events = Events.build(
+        user_id=["u"] * 8 + ["v", "u"],
+        item_id=["a", "b", "c", "c", "d", "d", "d", "d", "a", "d"],
+        event=["click", "click", "click", "rating", "click", "purchase", "rating", "rating", "click", "return"],
+        value=[np.nan] * 3 + [1] + [np.nan] * 2 + [3, 4] + [np.nan] * 2,
+        timestamp=[int(DAY * (1000 + day)) for day in days],
+        sequence=list(range(1, 11)),
+    )
+    data = dataset(events)
+    holdout = next_event_split(data, 0.4, 0.9).holdout.take(np.array([0]))
+    assert [data.items.ids[item] for item in holdout.targets[0]] == ["d"]
+    came = dict(zip(holdout.kinds, holdout.outcomes[0][0], strict=True))
+    assert came == {"click": 1.0, "purchase": 1.0, "rating": 1.0, "return": 0.0}
+
+
+def test_an_answer_that_nobody_rated_may_be_liked_or_not() -> None:
+    kinds = ["rating", "rating", "click"]
+    events = Events.build(
+        user_id=["u"] * 3, item_id=["a", "b", "c"], event=kinds, value=[1, 5, np.nan], sequence=[1, 2, 3]
+    )
+    holdout = leave_one_out_split(dataset(events)).holdout
+    assert holdout.kinds == ("rating", "click")
+    np.testing.assert_array_equal(holdout.outcomes[0], [[np.nan, 1.0]])

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 from zhiyin.app.registry import make_model
 from zhiyin.app.selection import weighing_split
 from zhiyin.core.dataset import Dataset, Split
-from zhiyin.core.errors import ArtifactError
+from zhiyin.core.errors import ArtifactError, InputError
 from zhiyin.core.exposures import Exposures
 from zhiyin.core.histories import Histories
 from zhiyin.core.models import Before, Run
+from zhiyin.models.heads import usual_outcomes
 from zhiyin.models.ranker import Ranker
 from zhiyin.models.taking import appeal_when_shown
 from zhiyin.testing.model_conformance import CHECKS, PERSONAL_CHECKS, Case
@@ -48,9 +50,25 @@ def served(planted: Planted, places: tuple[int, int] = (1, 2)) -> Planted:
     return replace(planted, data=replace(planted.data, exposures=shown))
 
 
+def bought(planted: Planted) -> Planted:
+    """The later half of each group's items is bought, the other only looked at."""
+    histories = planted.data.histories
+    late = np.arange(len(planted.data.items)) >= len(planted.data.items) / 2
+    told = replace(histories, kinds=late[histories.items].astype(np.int64), kind_names=("click", "purchase"))
+    return replace(planted, data=replace(planted.data, histories=told))
+
+
+SHOPS: dict[str, tuple[Callable[[Planted], Planted], dict[str, Any]]] = {
+    "alone": (lambda planted: planted, {}),
+    "with-what-was-shown": (served, {}),
+    "with-heads": (bought, {"worth": {"click": 1.0, "purchase": 20.0}}),
+}
+
+
 @cache
-def case(shown: bool = False) -> Case:
-    return Case.of(ranker, served(planted_groups()) if shown else planted_groups(), RUN)
+def case(shop: str = "alone") -> Case:
+    opened, settings = SHOPS[shop]
+    return Case.of(partial(ranker, **settings), opened(planted_groups()), RUN)
 
 
 def fitted() -> Ranker:
@@ -59,10 +77,10 @@ def fitted() -> Ranker:
     return model
 
 
-@pytest.mark.parametrize("shown", [False, True], ids=["alone", "with-what-was-shown"])
+@pytest.mark.parametrize("shop", SHOPS)
 @pytest.mark.parametrize("check", [*CHECKS, *PERSONAL_CHECKS], ids=lambda check: check.__name__)
-def test_model_conforms(check: Callable[[Case], None], shown: bool) -> None:
-    check(case(shown))
+def test_model_conforms(check: Callable[[Case], None], shop: str) -> None:
+    check(case(shop))
 
 
 def test_the_best_of_the_blend_stand_in_another_order() -> None:
@@ -119,9 +137,9 @@ def test_what_was_shown_is_learned_from(places: tuple[int, int]) -> None:
     assert np.mean([moved.any() for moved in asked]) > 0.5
 
 
-@pytest.mark.parametrize("before", [False, True])
-def test_trees_go_on_where_it_is_known_no_more_or_only_now_what_was_shown(before: bool) -> None:
-    model, planted = case(before).model, case(not before).planted
+@pytest.mark.parametrize(("before", "now"), [*permutations(("alone", "with-what-was-shown"))])
+def test_trees_go_on_where_it_is_known_no_more_or_only_now_what_was_shown(before: str, now: str) -> None:
+    model, planted = case(before).model, case(now).planted
     assert isinstance(model, Ranker)
     later = ranker(weights=dict.fromkeys(PARTS, (1.0, 1.0)))
     later.take(model.learned())
@@ -130,6 +148,34 @@ def test_trees_go_on_where_it_is_known_no_more_or_only_now_what_was_shown(before
     again = ranker()
     again.load_parameters(later.parameters())
     np.testing.assert_array_equal(again.score(planted.queries), later.score(planted.queries))
+
+
+def test_what_is_worth_more_stands_in_front() -> None:
+    planted = case("with-heads").planted
+    bought_of_first = {}
+    for shop in ("alone", "with-heads"):
+        scores = case(shop).model.score(planted.queries)
+        for row, query in enumerate(planted.queries):
+            scores[row, query.history.items] = -np.inf
+        bought_of_first[shop] = np.mean(scores.argmax(axis=1) >= scores.shape[1] / 2)
+    assert bought_of_first["with-heads"] > bought_of_first["alone"] + 0.2
+
+
+def test_heads_of_what_never_happens_are_refused() -> None:
+    with pytest.raises(InputError, match="lease; the data has events of click, purchase"):
+        ranker(worth={"lease": 1.0}).fit(bought(planted_groups()).data, RUN)
+
+
+def test_a_rating_is_foretold_between_the_ends_of_the_scale() -> None:
+    planted = planted_groups()
+    histories = planted.data.histories
+    kinds = np.where(np.isnan(histories.ratings), 0, 1)
+    told = replace(planted.data, histories=replace(histories, kinds=kinds, kind_names=("click", "rating")))
+    model = ranker(worth={"rating": 1.0})
+    model.fit(told, RUN)
+    assert set(model.learned()) == {"ranker.trees", "ranker.head.rating"}
+    usual = usual_outcomes(told, ("rating",))
+    assert 0 < usual.min() < usual.max() < 1
 
 
 def test_an_item_is_taken_as_readily_as_its_places_let_expect() -> None:

@@ -102,6 +102,10 @@ class Holdout:
     targets: per query (t,) the item rows the user went on to, in the order of time, none of them among `seen`.
     ratings: per query (t,) or NaN. seen: per query, rows that a list must not hold. shown: per query, what the user was
     shown after the history and before the last answer; empty where nothing tells.
+
+    outcomes: per query (t, kinds), what came of each target before the span of the questions ended: 1 where the user
+    did what `kinds` names at that place, else 0; of `rating` the place of the last one on the scale, from 0 to 1, NaN
+    where there is none. Empty where nothing tells kinds apart.
     """
 
     name: str
@@ -111,6 +115,8 @@ class Holdout:
     ratings: tuple[FloatVector, ...]
     seen: tuple[IntVector, ...]
     shown: tuple[Shown, ...] = ()
+    outcomes: tuple[FloatMatrix, ...] = ()
+    kinds: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -120,7 +126,8 @@ class Holdout:
             tuple(column[row] for row in rows) for column in (self.queries, self.targets, self.ratings, self.seen)
         )
         shown = tuple(self.shown[row] for row in rows) if self.shown else ()
-        return Holdout(self.name, self.users[rows], queries, targets, ratings, seen, shown)
+        outcomes = tuple(self.outcomes[row] for row in rows) if self.outcomes else ()
+        return Holdout(self.name, self.users[rows], queries, targets, ratings, seen, shown, outcomes, self.kinds)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,9 @@ MISSING_TIME = np.iinfo(np.int64).min
 
 MISSING_POSITION = -1
 
+RATING = "rating"
+"""The kind of event whose value is a rating."""
+
 MAX_ID_LENGTH = 512
 """Characters of a user's, an item's or any other id; what is imported can be served."""
 

@@ -12,6 +12,12 @@ DAY = 86_400_000
 """Milliseconds."""
 
 
+def liking(ratings: FloatVector, scale: tuple[float, float]) -> FloatVector:
+    """(n,) the place of each of the `ratings` between the lowest and the highest of the `scale`, from 0 to 1."""
+    low, high = scale
+    return (ratings - low) / (high - low) if high > low else np.ones(len(ratings))
+
+
 @dataclass(frozen=True, eq=False)
 class History:
     """One user's events, oldest first; repeats are kept.
@@ -57,7 +63,8 @@ class Interactions:
 class Histories:
     """Every user's `History`, one after another; user `u` owns `indptr[u]:indptr[u+1]`.
 
-    seen: (events,) whether an event makes its item known to its user; None where all do.
+    seen: (events,) whether an event makes its item known to its user; None where all do. kinds: (events,) the place of
+    what each is called in `kind_names`; None where nothing tells.
     """
 
     indptr: IntVector
@@ -66,6 +73,8 @@ class Histories:
     ratings: FloatVector
     timestamps: IntVector
     seen: BoolVector | None = None
+    kinds: IntVector | None = None
+    kind_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -105,6 +114,8 @@ class Histories:
             self.ratings[mask],
             self.timestamps[mask],
             None if self.seen is None else self.seen[mask],
+            None if self.kinds is None else self.kinds[mask],
+            self.kind_names,
         )
 
     def known_to(self, user: int) -> IntVector:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from zhiyin.core.arrays import BoolVector, IntMatrix
-from zhiyin.core.events import MISSING_TIME, Events
+from zhiyin.core.events import MISSING_TIME, RATING, Events
 from zhiyin.core.exposures import Exposures
 from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
 from zhiyin.dataset.histories import rules_of
@@ -16,7 +16,7 @@ def tells_shown(events: Events, settings: PreparationSettings) -> BoolVector:
     """(n,) whether each event says no more than that its item was there to be seen."""
     rules, inverse = rules_of(events, settings)
     told: BoolVector = np.array([rule.weight == 0 and not rule.seen for rule in rules], np.bool_)[inverse]
-    told &= events.event != "rating"
+    told &= events.event != RATING
     return told
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from zhiyin.core.arrays import BoolVector, FloatVector, IntVector
-from zhiyin.core.events import Events
-from zhiyin.core.histories import Histories, History
+from zhiyin.core.events import RATING, Events
+from zhiyin.core.histories import Histories, History, liking
 from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
 from zhiyin.dataset.cleaning import without_repeats
 from zhiyin.dataset.settings import EventRule, PreparationSettings
@@ -12,7 +12,7 @@ from zhiyin.dataset.settings import EventRule, PreparationSettings
 
 def ratings_of(events: Events) -> FloatVector:
     """(n,) float32: the value of each rating, NaN for every other kind of event."""
-    return np.where(events.event == "rating", events.value, np.nan).astype(np.float32)
+    return np.where(events.event == RATING, events.value, np.nan).astype(np.float32)
 
 
 def rating_scale_of(events: Events, settings: PreparationSettings) -> tuple[float, float] | None:
@@ -24,11 +24,17 @@ def rating_scale_of(events: Events, settings: PreparationSettings) -> tuple[floa
     return (float(known.min()), float(known.max())) if len(known) else None
 
 
-def rules_of(events: Events, settings: PreparationSettings) -> tuple[list[EventRule], IntVector]:
-    """The rules of the kinds that there are, and (n,) the place of each event's among them."""
+def kinds_of(events: Events) -> tuple[tuple[str, ...], IntVector]:
+    """The kinds that there are, and (n,) the place of each event's among them."""
     places: dict[str, int] = {}
     inverse = np.fromiter((places.setdefault(kind, len(places)) for kind in events.event), np.int64, len(events))
-    return [settings.rule(kind) for kind in places], inverse
+    return tuple(places), inverse
+
+
+def rules_of(events: Events, settings: PreparationSettings) -> tuple[list[EventRule], IntVector]:
+    """The rules of the kinds that there are, and (n,) the place of each event's among them."""
+    kinds, inverse = kinds_of(events)
+    return [settings.rule(kind) for kind in kinds], inverse
 
 
 def weights_of(events: Events, settings: PreparationSettings, rating_scale: tuple[float, float] | None) -> FloatVector:
@@ -38,10 +44,8 @@ def weights_of(events: Events, settings: PreparationSettings, rating_scale: tupl
     per_value = np.array([rule.per_value for rule in rules], np.bool_)[inverse]
     weights = np.where(per_value & ~np.isnan(events.value), weights * events.value, weights)
     if settings.rating_rule == "scale" and rating_scale is not None:
-        low, high = rating_scale
         ratings = ratings_of(events)
-        scaled = 2 * (ratings - low) / (high - low) - 1 if high > low else np.ones(len(ratings))
-        weights = np.where(np.isnan(ratings), weights, weights * scaled)
+        weights = np.where(np.isnan(ratings), weights, weights * (2 * liking(ratings, rating_scale) - 1))
     return weights.astype(np.float32)
 
 
@@ -91,6 +95,7 @@ def histories_of(
     order = keep[np.lexsort((events.sequence[keep], events.timestamp[keep], user_rows[keep]))]
     counts = np.bincount(user_rows[order], minlength=len(users))
     indptr: IntVector = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    names, kinds = kinds_of(events)
     return Histories(
         indptr,
         item_rows[order],
@@ -98,4 +103,6 @@ def histories_of(
         ratings_of(events)[order],
         events.timestamp[order],
         seen_mask(events, settings)[order],
+        kinds[order].astype(np.int32),
+        names,
     )

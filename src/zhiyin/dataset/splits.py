@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from zhiyin.core.arrays import BoolVector, IntVector
+from zhiyin.core.arrays import BoolVector, FloatMatrix, IntVector
 from zhiyin.core.dataset import Dataset, Holdout, Query, Split
 from zhiyin.core.errors import InputError
-from zhiyin.core.events import MISSING_TIME
-from zhiyin.core.histories import DAY, Histories, History
+from zhiyin.core.events import MISSING_TIME, RATING
+from zhiyin.core.histories import DAY, Histories, History, liking
 
 
 def time_split(data: Dataset, start: float, end: float = 1.0, keep_seen: bool = False) -> Split:
@@ -210,7 +210,18 @@ def _next_events(data: Dataset, low: int, high: int | None) -> Split:
     else:
         places = np.arange(len(times))
         question, evidence = places == last[users], places < last[users]
-    return _divide(data, "next", before, question, now=low, keep_seen=False, evidence=evidence, moments=times[last])
+    following = ~evidence & (last[users] >= 0) & ((times < high) if high is not None else True)
+    return _divide(
+        data,
+        "next",
+        before,
+        question,
+        now=low,
+        keep_seen=False,
+        evidence=evidence,
+        moments=times[last],
+        following=following,
+    )
 
 
 def _first_meetings(histories: Histories) -> BoolVector:
@@ -247,9 +258,10 @@ def _divide(
     keep_seen: bool,
     evidence: BoolVector | None = None,
     moments: IntVector | None = None,
+    following: BoolVector | None = None,
 ) -> Split:
     """evidence: (events,) what queries know; None is all that trains. moments: (users,) when each is asked, if not at
-    `now`.
+    `now`. following: (events,) what tells what came of the answers; None is all that is asked about.
     """
     train = _without(data, ~before, now, name)
     known = train.histories if evidence is None else data.histories.keep(evidence)
@@ -276,7 +288,28 @@ def _divide(
         raise InputError(f"the {name} split leaves nobody to ask: no user has both a history and a new item after it")
     rows: IntVector = np.array(users, np.int64)
     holdout = Holdout(name, rows, tuple(queries), tuple(targets), tuple(ratings), tuple(seen), tuple(shown))
-    return Split(train, holdout)
+    told = data.histories.keep(asked if following is None else following)
+    outcomes = _outcomes(told, rows, targets, data.rating_scale)
+    return Split(train, replace(holdout, outcomes=outcomes, kinds=told.kind_names))
+
+
+def _outcomes(
+    told: Histories, users: IntVector, targets: Sequence[IntVector], scale: tuple[float, float] | None
+) -> tuple[FloatMatrix, ...]:
+    """As `Holdout` has them, of events that are `told` of each target at least once."""
+    if told.kinds is None:
+        return ()
+    width = int(told.items.max(initial=0)) + 1
+    pairs, places = np.unique(told.users * width + told.items, return_inverse=True)
+    did = np.zeros((len(pairs), len(told.kind_names)))
+    did[places, told.kinds] = 1.0
+    if RATING in told.kind_names and scale is not None:
+        rated = np.flatnonzero(~np.isnan(told.ratings))
+        did[:, told.kind_names.index(RATING)] = np.nan
+        did[places[rated], told.kind_names.index(RATING)] = liking(told.ratings[rated], scale)
+    lengths = [len(items) for items in targets]
+    asked = np.searchsorted(pairs, np.repeat(users, lengths) * width + np.concatenate(targets))
+    return tuple(np.split(did[asked], np.cumsum(lengths)[:-1]))
 
 
 def _without(data: Dataset, held: BoolVector, now: int, name: str) -> Dataset:

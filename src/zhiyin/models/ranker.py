@@ -11,6 +11,9 @@ read in which place of a list it was: what stood in front was looked at, what wa
 trees are asked, all candidates stand in the first place, so that what is due to the place is left out of the order (as
 in Zhao et al., 2019).
 
+Where some of what people do is worth more than the rest, the candidates stand in the order of what they are likely to
+be worth, for which each kind of event has trees of its own (`heads`).
+
 The candidates get the blend's scores of them in the order of the trees, so that items training has not met, of which
 the trees say nothing, keep the places that the blend gives them.
 """
@@ -26,17 +29,19 @@ from pydantic import Field
 
 from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.catalog import Catalog
-from zhiyin.core.dataset import Dataset, Query, Split
-from zhiyin.core.errors import ArtifactError
+from zhiyin.core.dataset import Dataset, Holdout, Query, Split
+from zhiyin.core.errors import ArtifactError, InputError
 from zhiyin.core.exposures import Shown
 from zhiyin.core.models import Candidates, FitReport, Parameters, Run, gather
 from zhiyin.core.results import Contributions
 from zhiyin.models.blend import Blend, BlendConfig, BlendScored, within
+from zhiyin.models.heads import PREFIX, Heads, of_candidates, usual_outcomes
 from zhiyin.models.standing import places, steepness
 from zhiyin.models.taking import appeal_when_shown
 from zhiyin.models.trees import TreesConfig, as_array, from_array, grown
 
 TREES, APPEAL, TAKING = "ranker.trees", "ranker.appeal", "ranker.taking"
+USUAL, SCALE = "ranker.usual", "ranker.scale"
 
 SHOWN = ("taken when shown", "place in a list that was shown")
 """The last columns, where it was known what was shown when the trees were taught."""
@@ -55,8 +60,11 @@ DRAWN = 0.7
 
 
 class RankerConfig(BlendConfig, TreesConfig):
-    """candidates: so many of the blend's best items are put in another order."""
+    """candidates: so many of the blend's best items are put in another order. worth: by kind of event, what one is
+    worth to whoever runs the shop, of `rating` the best one; none, and whatever is taken is worth the same.
+    """
 
+    worth: Mapping[str, float] = Field(default_factory=dict)
     candidates: int = Field(default=100, ge=1)
     trees: int = Field(default=150, ge=1)
     depth: int = Field(default=3, ge=1, le=16)
@@ -76,6 +84,9 @@ class Ranker(Blend):
         self._trees: xgboost.Booster | None = None
         self._appeal: FloatVector = np.zeros(0)
         self._taking: FloatVector = np.zeros(0)
+        self._heads: Heads | None = None
+        self._usual: FloatMatrix = np.zeros((0, 0))
+        self._scale: tuple[float, float] | None = None
 
     @classmethod
     def of_fitted(cls, config: BlendConfig, parts: Mapping[str, Any], data: Dataset) -> Self:
@@ -92,8 +103,13 @@ class Ranker(Blend):
 
     def fit(self, data: Dataset, run: Run) -> FitReport:
         """Where no trees were taken over, later events are held out to teach them, once the blend is fitted on the
-        rest; then the blend is fitted on everything.
+        rest; then the blend is fitted on everything. Raises `InputError` where something is worth anything that nobody
+        ever did.
         """
+        unknown = sorted(set(self.config.worth) - set(data.histories.kind_names))
+        if unknown:
+            there = ", ".join(data.histories.kind_names) or "none that are told apart"
+            raise InputError(f"{self.name}: `worth` names {', '.join(unknown)}; the data has events of {there}")
         if run.before is not None and isinstance(run.before.model, Ranker):
             self.take(run.before.model.learned())
         held = None if self._trees is not None else run.hold_out(data)
@@ -148,28 +164,44 @@ class Ranker(Blend):
         other._trees = self._trees
         other._appeal = np.concatenate([self._appeal, np.zeros(len(catalog))])
         other._taking = np.concatenate([self._taking, np.zeros(len(catalog))])
+        other._heads, other._scale = self._heads, self._scale
+        other._usual = np.concatenate([self._usual, np.zeros((len(catalog), self._usual.shape[1]))])
         return other
 
     def learned(self) -> Parameters:
         """What a fit on more data takes over."""
-        return {} if self._trees is None else {TREES: as_array(self._trees)}
+        heads = {} if self._heads is None else self._heads.parameters()
+        return {} if self._trees is None else {TREES: as_array(self._trees), **heads}
 
     def take(self, learned: Parameters) -> None:
         if TREES in learned:
             self._trees = from_array(learned[TREES])
+            self._heads = Heads.of_parameters(learned) if self.config.worth else None
 
     def parameters(self) -> Parameters:
-        taking = {TAKING: self._taking} if self._reads_shown else {}
-        return {**super().parameters(), **self.learned(), APPEAL: self._appeal, **taking}
+        more: dict[str, NDArray[Any]] = {APPEAL: self._appeal}
+        if self._reads_shown:
+            more[TAKING] = self._taking
+        if self._heads is not None:
+            more[USUAL] = self._usual
+        if self._heads is not None and self._scale is not None:
+            more[SCALE] = np.array(self._scale)
+        return {**super().parameters(), **self.learned(), **more}
 
     def load_parameters(self, parameters: Parameters) -> None:
         if APPEAL not in parameters:
             raise ArtifactError(f"{self.name}: these parameters are not of a ranker; train it again")
-        of_parts = {name: rows for name, rows in parameters.items() if name not in {TREES, APPEAL, TAKING}}
+        own = {TREES, APPEAL, TAKING, USUAL, SCALE}
+        of_parts = {key: rows for key, rows in parameters.items() if key not in own and not key.startswith(PREFIX)}
         super().load_parameters(of_parts)
         self.take(parameters)
         self._appeal = np.asarray(parameters[APPEAL])
         self._taking = np.asarray(parameters.get(TAKING, np.zeros(len(self._appeal))))
+        self._usual = np.asarray(parameters.get(USUAL, np.zeros((len(self._appeal), 0))))
+        self._scale = None
+        if SCALE in parameters:
+            low, high = parameters[SCALE].tolist()
+            self._scale = low, high
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -189,8 +221,11 @@ class Ranker(Blend):
         known, _ = self._fitted()
         holdout, generator = held.holdout, np.random.default_rng(seed)
         order = np.sort(generator.permutation(len(holdout))[:QUESTIONS])
+        kinds = [holdout.kinds.index(kind) for kind in self.config.worth]
         tables: list[FloatMatrix] = []
         labels: list[NDArray[np.float32]] = []
+        taken: list[FloatMatrix] = []
+        came: list[FloatMatrix] = []
         at_once = self._at_once(len(known))
         for start in range(0, len(order), at_once):
             asked = order[start : start + at_once]
@@ -207,10 +242,16 @@ class Ranker(Blend):
                     found = [scores[row] for scores in singly]
                     tables.append(self._table(queries[row], chosen, total[row], found, shown))
                     labels.append(answers.astype(np.float32))
+                    if kinds:
+                        taken.append(self._of_heads(tables[-1], queries[row], chosen)[answers])
+                        came.append(_outcomes(holdout, question, chosen[answers])[:, kinds])
         if not tables:
             return
         table, liked = np.concatenate(tables), np.concatenate(labels)
         self._trees = grown(table, liked, self.config, seed, subsample=DRAWN, colsample_bytree=DRAWN)
+        if kinds:
+            outcomes = dict(zip(self.config.worth, np.concatenate(came).T, strict=True))
+            self._heads = Heads.taught(np.concatenate(taken), outcomes, self.config, seed, DRAWN)
 
     @property
     def _read(self) -> tuple[str, ...]:
@@ -230,6 +271,7 @@ class Ranker(Blend):
         self._taking = np.zeros(n_items)
         if exposures is not None:
             self._taking = appeal_when_shown(exposures, data.histories, n_items)
+        self._usual, self._scale = usual_outcomes(data, tuple(self.config.worth)), data.rating_scale
 
     def _at_once(self, n_items: int) -> int:
         """Queries whose scores by all parts are held together."""
@@ -268,10 +310,17 @@ class Ranker(Blend):
         chosen = np.union1d(chosen, met[total[met] >= total[chosen].min()])
         shown = Shown(chosen, np.full(len(chosen), FIRST)) if self._reads_shown else None
         table = self._table(query, chosen, total, singly, shown)
-        margins = np.asarray(trees.inplace_predict(table, predict_type="margin"), np.float64)
+        if self._heads is None:
+            worth = np.asarray(trees.inplace_predict(table, predict_type="margin"), np.float64)
+        else:
+            come = self._heads.worth(self._of_heads(table, query, chosen), self.config.worth)
+            worth = np.asarray(trees.inplace_predict(table), np.float64) * come
         ranked = total.copy()
-        ranked[chosen[np.lexsort((total[chosen], margins))]] = np.sort(total[chosen])
+        ranked[chosen[np.lexsort((total[chosen], worth))]] = np.sort(total[chosen])
         return ranked
+
+    def _of_heads(self, table: FloatMatrix, query: Query, chosen: IntVector) -> FloatMatrix:
+        return of_candidates(table, self._usual[chosen], query.history, self._scale)
 
     def _table(
         self, query: Query, chosen: IntVector, total: FloatVector, singly: Sequence[FloatVector], shown: Shown | None
@@ -299,6 +348,13 @@ class RankerScored(BlendScored):
         """What each event adds to the blend's score; what the trees make of that is in the base."""
         parts = super().contributions(row, items).parts
         return Contributions(self.scores[row, items] - parts.sum(axis=1), parts)
+
+
+def _outcomes(holdout: Holdout, question: int, items: IntVector) -> FloatMatrix:
+    """(items, kinds) what came of those answers to the question."""
+    order = np.argsort(holdout.targets[question])
+    found: FloatMatrix = holdout.outcomes[question][order[np.searchsorted(holdout.targets[question][order], items)]]
+    return found
 
 
 def _standing(scores: FloatVector, known: NDArray[np.bool_], chosen: IntVector) -> tuple[FloatVector, IntVector]:
