@@ -58,6 +58,9 @@ class MemoryEvents:
     def history(self, user_id: str, limit: int) -> Events:
         return self.log.take(np.flatnonzero(self.log.user_id == user_id)[-limit:])
 
+    def histories(self, user_ids: Sequence[str], limit: int) -> Events:
+        return Events.concat([self.history(user_id, limit) for user_id in user_ids])
+
     def find(self, which: Which, limit: int, since: Cursor | None = None) -> Events:
         later = self.log.take(self._of(which) & (self.log.sequence > (since or 0)))
         return later.take(np.arange(min(limit, len(later))))

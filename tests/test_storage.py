@@ -139,6 +139,19 @@ def test_a_long_log_is_read_in_batches(opened: Open) -> None:
     assert list(Events.concat(batches).event_id) == ids
 
 
+def test_histories_of_several_are_read_together(opened: Open) -> None:
+    events = opened().events
+    events.append(_events("late", "early", "untimed", times=[30, 10, MISSING_TIME]))
+    events.append(_events("theirs", user="v", times=[40]))
+    assert len(events.histories([], 2)) == len(events.histories(["nobody"], 2)) == 0
+    found = events.histories(["v", "nobody", "u"], 2)
+    assert sorted(zip(found.user_id, found.timestamp, strict=True)) == [("u", 10), ("u", 30), ("v", 40)]
+    alone = Events.concat([events.history(user, 2) for user in ("u", "v")])
+    for column in ("user_id", "item_id", "event", "value"):
+        told = (dict(zip(each.sequence, getattr(each, column), strict=True)) for each in (found, alone))
+        np.testing.assert_equal(next(told), next(told))
+
+
 def test_history_is_the_latest_events_oldest_first(opened: Open) -> None:
     events = opened().events
     events.append(_events("late", "early", "untimed", "late-too", times=[30, 10, MISSING_TIME, 30]))

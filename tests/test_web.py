@@ -416,7 +416,7 @@ def test_health_and_metrics(client: Client) -> None:
     [
         ("/", (APIRoute, "handle")),
         ("/static/app.js", (StaticFiles, "get_response")),
-        ("/api/v1/recommend/ann", (Service, "_question")),
+        ("/api/v1/recommend/ann", (Service, "_asked")),
     ],
 )
 def test_an_unexpected_error_tells_the_log_and_not_the_client(

@@ -17,7 +17,7 @@ from zhiyin.app.serving.found import Finder
 from zhiyin.app.serving.judged import Judge, Judgement, LanguageModelSettings
 from zhiyin.app.serving.ladder import Asked, lists_of, tried
 from zhiyin.app.serving.lists import RecommendRequest
-from zhiyin.app.serving.people import Person, person_of
+from zhiyin.app.serving.people import Person, people_of, person_of
 from zhiyin.app.serving.recording import (
     EventsRefusedError,
     ItemsRefusedError,
@@ -311,13 +311,14 @@ class Service:
         A product of larger matrices rounds differently: items that differ by nothing but that may change places.
         """
         state = self._current()
-        questions = [tried(self._question, state, request) for request in requests]
-        found = iter(lists_of(state, [each for each in questions if isinstance(each, Asked)]))
-        return [next(found) if isinstance(each, Asked) else each for each in questions]
-
-    def _question(self, state: ServingState, request: RecommendRequest) -> Asked:
-        person = person_of(request.user_id, state, self._stores, self.clock(), request.items)
-        return self._asked(state, person, request)
+        wrong = [tried(_checked, request) for request in requests]
+        right = [request for request, error in zip(requests, wrong, strict=True) if error is None]
+        asking = [(request.user_id, request.items) for request in right]
+        people = people_of(asking, state, self._stores, self.clock())
+        asked = [tried(self._asked, state, person, request) for person, request in zip(people, right, strict=True)]
+        lists = iter(lists_of(state, [each for each in asked if isinstance(each, Asked)]))
+        found = iter([next(lists) if isinstance(each, Asked) else each for each in asked])
+        return [next(found) if error is None else error for error in wrong]
 
     def _asked(self, state: ServingState, person: Person, request: RecommendRequest) -> Asked:
         return Asked(
@@ -348,6 +349,13 @@ class Service:
             self._stores.impressions.log(impressions_of(shown))
         else:
             self._committer.log(shown)
+
+
+def _checked(request: RecommendRequest) -> None:
+    """Raises `InputError` for ids that cannot be any."""
+    checked_id(request.user_id)
+    for item_id in request.items:
+        checked_id(item_id, "item_id")
 
 
 def _answered(served: Recommendations | Exception) -> Recommendations:

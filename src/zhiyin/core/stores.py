@@ -80,6 +80,12 @@ class EventStore(Protocol):
         """The user's latest `limit` events, oldest first."""
         ...
 
+    def histories(self, user_ids: Sequence[str], limit: int) -> Events:
+        """The latest `limit` events of each of them, in any order, without what they belong to: ids of their own, of
+        sessions and of lists, and places in those.
+        """
+        ...
+
     def find(self, which: Which, limit: int, since: Cursor | None = None) -> Events:
         """The first `limit` of those events behind a place, in the order of the log."""
         ...

@@ -1,8 +1,11 @@
 """Events become histories: one rule for training and for serving."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
-from zhiyin.core.arrays import BoolVector, FloatVector, IntVector
+from zhiyin.core.arrays import BoolVector, FloatVector, IntVector, TextVector
 from zhiyin.core.events import RATING, Events
 from zhiyin.core.histories import Histories, History, liking
 from zhiyin.core.vocabulary import UNKNOWN, Vocabulary
@@ -61,9 +64,45 @@ def seen_mask(events: Events, settings: PreparationSettings) -> BoolVector:
     return np.array([rule.seen for rule in rules], np.bool_)[inverse]
 
 
-def in_order(events: Events) -> Events:
-    """Events by time; the log's own order settles ties and stands in where times are missing."""
-    return events.take(np.lexsort((events.sequence, events.timestamp)))
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What the log tells of one user. kinds: (n,) of the events of `history`. seen: rows of items that count as seen,
+    some more than once.
+    """
+
+    history: History
+    kinds: TextVector
+    seen: IntVector
+
+
+def told_of(
+    events: Events,
+    users: Sequence[str],
+    items: Vocabulary,
+    settings: PreparationSettings,
+    rating_scale: tuple[float, float] | None,
+) -> list[Told]:
+    """Of each of the `users`, who are named once, what `events` of theirs in any order tell; a history holds at most
+    `settings.history_limit` known items.
+    """
+    events = without_repeats(events, settings)
+    places = {user: place for place, user in enumerate(users)}
+    owners = np.fromiter((places[user] for user in events.user_id), np.int64, len(events))
+    # The log's own order settles ties and stands in where times are missing.
+    order = np.lexsort((events.sequence, events.timestamp, owners))
+    rows, ratings = items.rows(events.item_id)[order], ratings_of(events)[order]
+    weights = weights_of(events, settings, rating_scale)[order]
+    known = rows != UNKNOWN
+    belongs, seen = known & ((weights != 0) | ~np.isnan(ratings)), known & seen_mask(events, settings)[order]
+    times, kinds = events.timestamp[order], events.event[order]
+    ends = np.cumsum(np.bincount(owners, minlength=len(users))).tolist()
+    told = []
+    for start, end in zip([0, *ends], ends, strict=False):
+        mine = slice(start, end)
+        kept = start + np.flatnonzero(belongs[mine])[-settings.history_limit :]
+        history = History(rows[kept], weights[kept], ratings[kept], times[kept])
+        told.append(Told(history, kinds[kept], rows[mine][seen[mine]]))
+    return told
 
 
 def history_of(
@@ -72,13 +111,9 @@ def history_of(
     settings: PreparationSettings,
     rating_scale: tuple[float, float] | None,
 ) -> History:
-    """One user's `events` as a history of at most `settings.history_limit` known items."""
-    ordered = in_order(without_repeats(events, settings))
-    rows = items.rows(ordered.item_id)
-    weights = weights_of(ordered, settings, rating_scale)
-    keep = (rows != UNKNOWN) & speaks(ordered, weights)
-    history = History(rows[keep], weights[keep], ratings_of(ordered)[keep], ordered.timestamp[keep])
-    return history.last(settings.history_limit)
+    """One user's `events` as a history, as `told_of` makes it."""
+    (told,) = told_of(events, list(events.user_id[:1]) or [""], items, settings, rating_scale)
+    return told.history
 
 
 def histories_of(

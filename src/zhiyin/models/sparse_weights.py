@@ -1,7 +1,8 @@
 """Weights from rows to items, in large catalogues most of them nothing: how they are kept, what rows say together."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -52,6 +53,11 @@ class Weights:
         self._cells = cells
         self.n_items = int(cells.shape[1])
 
+    @cached_property
+    def _by_item(self) -> Sparse:
+        """The same in compressed columns, made when somebody first asks why: of a few items, rows are far more."""
+        return self._cells.tocsc()
+
     @classmethod
     def from_arrays(cls, arrays: Parameters, rates: int = 1) -> Self:
         """As an array where more cells than not hold something."""
@@ -63,7 +69,7 @@ class Weights:
     def sums(self, histories: Sequence[Held]) -> Sums:
         if isinstance(self._cells, np.ndarray):
             return _DenseSums(self._cells, histories)
-        return _SparseSums(self._cells, histories)
+        return _SparseSums(self._cells, histories, lambda: self._by_item)
 
 
 class _DenseSums(Sums):
@@ -80,35 +86,33 @@ class _DenseSums(Sums):
 
 
 class _SparseSums(Sums):
-    """Keeps the rows that were added up: they are few beside all, and tell the parts."""
+    """by_item: gives the columns of `cells`."""
 
-    def __init__(self, cells: Sparse, histories: Sequence[Held]) -> None:
-        rows = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in histories)])
-        self._values = [values for _, values in histories]
-        self._ends = np.cumsum([0, *map(len, self._values)])
-        self._held: Sparse = cells[rows]
+    def __init__(self, cells: Sparse, histories: Sequence[Held], by_item: Callable[[], Sparse]) -> None:
+        self._histories, self._by_item = histories, by_item
+        held: Sparse = cells[np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in histories)])]
+        ends = np.cumsum([0, *(len(values) for _, values in histories)])
         self.scores = np.zeros((len(histories), cells.shape[1]))
-        for history, values in enumerate(self._values):
-            data, indices, indptr = self._rows_of(history)
-            told: Sparse = sparse.csc_matrix((data, indices, indptr), (cells.shape[1], len(values)))
+        for history, (_, values) in enumerate(histories):
+            indptr = held.indptr[ends[history] : ends[history + 1] + 1]
+            mine = slice(indptr[0], indptr[-1])
+            rows = held.data[mine], held.indices[mine], indptr - indptr[0]
+            told: Sparse = sparse.csc_matrix(rows, (cells.shape[1], len(values)))
             self.scores[history] = told @ values
 
     def parts(self, history: int, items: IntVector) -> FloatMatrix:
-        data, indices, indptr = self._rows_of(history)
-        asked = np.zeros(self._held.shape[1], np.bool_)
-        asked[items] = True
-        cell = np.flatnonzero(asked[indices])
-        row = np.searchsorted(indptr, cell, side="right") - 1
-        # Of all items, since pages that nothing is written to cost nothing.
-        turn = np.empty(self._held.shape[1], np.int64)
-        turn[items] = np.arange(len(items))
-        parts = np.zeros((len(indptr) - 1, len(items)))
-        parts[row, turn[indices[cell]]] = self._values[history][row] * data[cell]
-        return parts[:, turn[items]]
-
-    def _rows_of(self, history: int) -> tuple[FloatVector, IntVector, IntVector]:
-        """Data, columns and ends of the rows that the history holds."""
-        first, behind = self._ends[history : history + 2]
-        ends = self._held.indptr[first : behind + 1]
-        cells = slice(ends[0], ends[-1])
-        return self._held.data[cells], self._held.indices[cells], ends - ends[0]
+        rows, values = self._histories[history]
+        columns = self._by_item()
+        starts, lengths = columns.indptr[items], columns.indptr[items + 1] - columns.indptr[items]
+        column = np.repeat(np.arange(len(items)), lengths)
+        cell = np.arange(len(column)) + np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
+        held, places = np.unique(rows, return_inverse=True)
+        # Of all rows, since pages that nothing is written to cost nothing.
+        place = np.zeros(columns.shape[0], np.int64)
+        place[held] = 1 + np.arange(len(held))
+        row = place[columns.indices[cell]]
+        found = row > 0
+        weights = np.zeros((len(held), len(items)))
+        weights[row[found] - 1, column[found]] = columns.data[cell[found]]
+        told: FloatMatrix = values[:, None] * weights[places]
+        return told

@@ -36,7 +36,7 @@ def top_n(scores: FloatMatrix, n: int, eligible: np.ndarray | None = None) -> To
     masked = np.where(allowed, scores, -np.inf)
     if np.isnan(masked.max(axis=1)).any():
         raise InputError("a model gave a score that is not a number; train it again or choose another model")
-    query, row = np.nonzero((masked >= _bar(masked, n)[:, None]) & allowed)
+    query, row = np.divmod(np.flatnonzero((masked >= _bar(masked, n)[:, None]) & allowed), items)
     order = np.lexsort((row, -masked[query, row], query))
     query, row = query[order], row[order]
     rank = np.arange(len(query)) - np.searchsorted(query, query)

@@ -92,8 +92,12 @@ class Database(ABC):
 
     def rows(self, statement: TextClause, values: Mapping[str, Any]) -> Sequence[Any]:
         """What one statement finds in a state of its own: for what every request asks. Raises `StoreError`."""
+        return self.rows_of_each(statement, [values])[0]
+
+    def rows_of_each(self, statement: TextClause, values: Sequence[Mapping[str, Any]]) -> list[Sequence[Any]]:
+        """What it finds for each of the `values`, every time in a state of its own. Raises `StoreError`."""
         if (joined := self._open() or self._reader()) is not None:
-            return joined.execute(statement, values).all()
+            return [joined.execute(statement, each).all() for each in values]
         with self._errors():
             return self._rows(statement, values)
 
@@ -124,7 +128,7 @@ class Database(ABC):
     def _writing(self) -> AbstractContextManager[Connection]: ...
 
     @abstractmethod
-    def _rows(self, statement: TextClause, values: Mapping[str, Any]) -> Sequence[Any]: ...
+    def _rows(self, statement: TextClause, values: Sequence[Mapping[str, Any]]) -> list[Sequence[Any]]: ...
 
     @abstractmethod
     def _reading(self) -> AbstractContextManager[Connection]: ...

@@ -28,10 +28,11 @@ _COLUMNS = ", ".join(("seq", *_TOLD))  # as in _events
 _READ = sql(
     f"SELECT {_COLUMNS} FROM events WHERE {IN_PLACE} AND seq > :after ORDER BY seq LIMIT :limit"  # noqa: S608
 )
-_HISTORY = sql(
-    f"SELECT {_COLUMNS} FROM events WHERE tenant = :tenant AND user_id = :user"  # noqa: S608
-    " ORDER BY timestamp DESC NULLS LAST, seq DESC LIMIT :limit"
+_LATEST = (
+    "FROM events WHERE tenant = :tenant AND user_id = :user ORDER BY timestamp DESC NULLS LAST, seq DESC LIMIT :limit"
 )
+_HISTORY = sql(f"SELECT {_COLUMNS} {_LATEST}")
+_HISTORIES = sql(f"SELECT seq, item_id, event, value, timestamp {_LATEST}")
 _COUNTS = sql(
     "SELECT user_id, count(*) AS n FROM events"
     " WHERE tenant = :tenant AND user_id >= :prefix AND substr(user_id, 1, length(:prefix)) = :prefix"
@@ -80,6 +81,23 @@ class StoredEvents:
         """The user's latest `limit` events, oldest first; events without a time come before all others."""
         rows = self._database.rows(_HISTORY, {"tenant": self._tenant, "user": user_id, "limit": limit})
         return _events(rows[::-1])
+
+    def histories(self, user_ids: Sequence[str], limit: int) -> Events:
+        """The latest `limit` events of each, latest first, user after user, with what histories are made of alone."""
+        mine = [{"tenant": self._tenant, "user": user_id, "limit": limit} for user_id in user_ids]
+        found = self._database.rows_of_each(_HISTORIES, mine)
+        rows = [row for each in found for row in each]
+        if not rows:
+            return Events.empty()
+        sequence, item, event, value, time = zip(*rows, strict=True)
+        return Events.build(
+            user_id=[user_id for user_id, each in zip(user_ids, found, strict=True) for _ in each],
+            item_id=item,
+            event=event,
+            value=_numbers(value),
+            timestamp=_times(time),
+            sequence=sequence,
+        )
 
     def find(self, which: Which, limit: int, since: Cursor | None = None) -> Events:
         """The first `limit` of those events behind a place, in the order of the log."""
@@ -135,6 +153,14 @@ def _optional(values: np.ndarray, missing: np.ndarray) -> list[Any]:
     return listed
 
 
+def _numbers(cells: Sequence[float | None]) -> list[float]:
+    return [np.nan if cell is None else cell for cell in cells]
+
+
+def _times(cells: Sequence[int | None]) -> list[int]:
+    return [MISSING_TIME if cell is None else cell for cell in cells]
+
+
 def _events(rows: Sequence[Any]) -> Events:
     if not rows:
         return Events.empty()
@@ -143,8 +169,8 @@ def _events(rows: Sequence[Any]) -> Events:
         user_id=user,
         item_id=item,
         event=event,
-        value=[np.nan if cell is None else cell for cell in value],
-        timestamp=[MISSING_TIME if cell is None else cell for cell in time],
+        value=_numbers(value),
+        timestamp=_times(time),
         session_id=session,
         event_id=event_id,
         recommendation_id=recommendation,

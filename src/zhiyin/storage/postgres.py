@@ -83,9 +83,9 @@ class PostgresDatabase(Database):
     def forget(self) -> None:
         """The database clears deleted rows away by itself, in its own time."""
 
-    def _rows(self, statement: TextClause, values: Mapping[str, Any]) -> Sequence[Any]:
+    def _rows(self, statement: TextClause, values: Sequence[Mapping[str, Any]]) -> list[Sequence[Any]]:
         with self._at_once.connect() as connection:
-            return connection.execute(statement, values).all()
+            return [connection.execute(statement, each).all() for each in values]
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

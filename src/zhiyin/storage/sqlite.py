@@ -79,14 +79,14 @@ class SqliteDatabase(Database):
         while self._readers:
             self._readers.pop().close()
 
-    def _rows(self, statement: TextClause, values: Mapping[str, Any]) -> Sequence[Any]:
+    def _rows(self, statement: TextClause, values: Sequence[Mapping[str, Any]]) -> list[Sequence[Any]]:
         # By the driver itself: of the time that a pooled connection and its transaction take, this is a third.
         try:
             reader = self._readers.pop()
         except IndexError:
             reader = self._reader_of_its_own()
         try:
-            found = reader.execute(statement.text, values).fetchall()
+            found: list[Sequence[Any]] = [reader.execute(statement.text, each).fetchall() for each in values]
         except BaseException:
             reader.close()
             raise

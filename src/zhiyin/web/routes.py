@@ -16,6 +16,7 @@ from zhiyin.web.bodies import MAX_ROWS, read_events, read_items
 from zhiyin.web.errors import RefusalError
 from zhiyin.web.metrics import Metrics
 from zhiyin.web.paging import cursor_of, shown_before
+from zhiyin.web.queries import parameters_of, read_query
 from zhiyin.web.schemas import (
     MAX_LIST,
     NO_JSON,
@@ -50,9 +51,12 @@ MAX_MINUTES = 1440
 
 
 def add_people(api: APIRouter, service: Service, metrics: Metrics) -> None:
-    @api.get("/api/v1/recommend/{user_id:path}", response_model=RecommendationsOut)
-    async def recommend(user_id: ExternalId, asked: Annotated[RecommendQuery, Query()]) -> Response:
+    path = "/api/v1/recommend/{user_id:path}"
+
+    @api.get(path, response_model=RecommendationsOut, openapi_extra=parameters_of(RecommendQuery))
+    async def recommend(user_id: ExternalId, http: Request) -> Response:
         """A list for one user."""
+        asked = read_query(RecommendQuery, http)
         before = shown_before(asked.cursor) if asked.cursor else []
         request = RecommendRequest(
             user_id,

@@ -1,16 +1,16 @@
-"""A user as one request sees them."""
+"""Users as requests see them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zhiyin.app.serving.recording import checked_id
 from zhiyin.app.serving.state import ServingState
-from zhiyin.core.arrays import IntVector
+from zhiyin.core.arrays import IntVector, TextVector
 from zhiyin.core.dataset import Query
 from zhiyin.core.events import Events
 from zhiyin.core.stores import Stores
-from zhiyin.core.vocabulary import UNKNOWN
-from zhiyin.dataset.histories import seen_mask
+from zhiyin.dataset.features import user_vector
+from zhiyin.dataset.histories import told_of
 
 SEEN_EVENTS = 20_000
 """Events read to know what a user has seen; more than a query carries, so that old favourites do not come back."""
@@ -18,15 +18,14 @@ SEEN_EVENTS = 20_000
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """events: the latest of the log. rows: of their items, `UNKNOWN` where the system knows none. query: the question
-    that stands after them. seen: rows that count as seen, some more than once.
+    """query: the question that stands after the latest events of the log. kinds: (n,) of the events of its history.
+    seen: rows that count as seen, some more than once.
 
     visiting: whether the log holds nothing that they like, so that all there may be is told in this request.
     """
 
     user_id: str
-    events: Events
-    rows: IntVector
+    kinds: TextVector
     query: Query
     seen: IntVector
     visiting: bool = False
@@ -37,23 +36,39 @@ class Person:
         return bool((self.query.history.weights > 0).any())
 
 
-def person_of(user_id: str, state: ServingState, stores: Stores, now: int, liked: Sequence[str] = ()) -> Person:
-    """The user as `stores` know them, who tells besides that they like the items `liked`.
+def person_of(user_id: str, state: ServingState, stores: Stores, now: int) -> Person:
+    """The user as `stores` know them. Raises `InputError` for an id that cannot be one."""
+    return people_of([(checked_id(user_id), ())], state, stores, now)[0]
 
-    Raises `InputError` for an id that cannot be one.
-    """
-    system, log = state.system, stores.events.history(checked_id(user_id), SEEN_EVENTS)
-    attributes = stores.users.attributes(user_id) if system.user_columns else {}
-    query = stored = system.query(log, now, attributes, state.items)
-    if liked:
-        told = Events.build(
-            user_id=[user_id] * len(liked),
-            item_id=[checked_id(item_id, "item_id") for item_id in liked],
-            event="like",
-            timestamp=[now] * len(liked),
-        )
-        log = Events.concat([log, told])
-        query = system.query(log, now, attributes, state.items)
-    rows = state.items.rows(log.item_id)
-    seen = rows[seen_mask(log, system.settings) & (rows != UNKNOWN)]
-    return Person(user_id, log, rows, query, seen, visiting=not (stored.history.weights > 0).any())
+
+def people_of(
+    asked: Sequence[tuple[str, Sequence[str]]], state: ServingState, stores: Stores, now: int
+) -> list[Person]:
+    """Users with items that they say besides that they like: as `stores` know them, read together."""
+    user_ids = list(dict.fromkeys(user_id for user_id, _ in asked))
+    events = stores.events.histories(user_ids, SEEN_EVENTS)
+    stored = dict(zip(user_ids, _told(events, user_ids, state, stores, now), strict=True))
+    people = []
+    for user_id, liked in asked:
+        person = stored[user_id]
+        if liked:
+            told = Events.build(
+                user_id=[user_id] * len(liked), item_id=list(liked), event="like", timestamp=[now] * len(liked)
+            )
+            whole = Events.concat([events.take(events.user_id == user_id), told])
+            (saying,) = _told(whole, [user_id], state, stores, now)
+            person = replace(saying, visiting=person.visiting)
+        people.append(person)
+    return people
+
+
+def _told(events: Events, user_ids: Sequence[str], state: ServingState, stores: Stores, now: int) -> list[Person]:
+    system, people = state.system, []
+    logs = told_of(events, user_ids, state.items, system.settings, system.rating_scale)
+    for user_id, log in zip(user_ids, logs, strict=True):
+        features = None
+        if system.user_columns:
+            features = user_vector(system.user_columns, stores.users.attributes(user_id))
+        person = Person(user_id, log.kinds, Query(log.history, now, features), log.seen)
+        people.append(replace(person, visiting=not person.likes))
+    return people

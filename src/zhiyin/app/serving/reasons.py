@@ -53,12 +53,11 @@ def reasons_at(state: ServingState, person: Person, parts: FloatMatrix, position
     history = person.query.history
     told = parts[np.arange(len(parts)), positions]
     shares = told / np.maximum(parts, 0.0).sum(axis=1).clip(min=np.finfo(np.float64).tiny)
-    kinds = {position: person.events.event[_place_of(person, position)] for position in set(positions.tolist())}
     return [
         Reason(
             kind="history",
             item_id=state.items.ids[history.items[position]],
-            event=kinds[position],
+            event=person.kinds[position],
             value=number(history.ratings[position]),
             share=share,
         )
@@ -66,12 +65,3 @@ def reasons_at(state: ServingState, person: Person, parts: FloatMatrix, position
         else Reason("none")
         for position, share in zip(positions.tolist(), shares.tolist(), strict=True)
     ]
-
-
-def _place_of(person: Person, position: int) -> int:
-    """Where in the log of the person the event at `position` of their history is."""
-    history = person.query.history
-    same_item = person.rows == history.items[position]
-    same_event = same_item & (person.events.timestamp == history.timestamps[position])
-    # Preparation may give an event without a time another one, so the item alone has to do then.
-    return int(np.flatnonzero(same_event if same_event.any() else same_item)[-1])
