@@ -383,6 +383,22 @@ def test_a_cursor_that_leads_nowhere_is_told(client: Client, cursor: str) -> Non
     assert client.get("/api/v1/recommend/ann", {"cursor": cursor}).status_code == 404
 
 
+@pytest.mark.parametrize("user", ["ann", "nobody"])
+def test_categories_rise_and_sink_as_asked(client: Client, user: str) -> None:
+    def listed(*boosts: str) -> list[bool]:
+        items = client.get(f"/api/v1/recommend/{user}", {"n": 100, "boost": boosts}).json()["items"]
+        return ["Romance" in item["item"]["categories"] for item in items]
+
+    plain = listed()
+    assert any(plain)
+    assert plain != sorted(plain, reverse=True)
+    assert listed("Romance:99") == sorted(plain, reverse=True)
+    assert listed("Romance:-99") == sorted(plain)
+    assert listed("nothing:5", "Romance:0") == plain
+    for wrong in ("Romance", "Romance:much", ":1", "Romance:1000"):
+        assert client.get("/api/v1/recommend/ann", {"boost": wrong}).status_code == 422
+
+
 def test_a_list_holds_nothing_that_is_excluded(client: Client) -> None:
     first = [line["item"]["item_id"] for line in get(client, "/api/v1/recommend/ann", n=3)["items"]]
     second = client.get("/api/v1/recommend/ann", {"n": 100, "exclude": [*first, "unknown"]}).json()["items"]

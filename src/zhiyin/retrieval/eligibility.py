@@ -1,13 +1,13 @@
 """Which items a list may hold."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
-from zhiyin.core.arrays import BoolVector, IntVector
+from zhiyin.core.arrays import BoolVector, FloatVector, IntVector
 from zhiyin.core.catalog import Catalog
 
 _NOBODY = np.empty(0, np.int64)
@@ -39,6 +39,15 @@ class Eligibility:
     def categories(self) -> list[tuple[str, int]]:
         """Every category with its number of items, the largest first, then by name."""
         return sorted(((name, len(rows)) for name, rows in self._members.items()), key=lambda pair: (-pair[1], pair[0]))
+
+    def lift(self, boosts: Mapping[str, float]) -> FloatVector | None:
+        """(items,) the strengths of the categories that each is in, added up; None where nothing is lifted."""
+        if not boosts:
+            return None
+        lift = np.zeros(len(self._catalog))
+        for category, strength in boosts.items():
+            lift[self._members.get(category, _NOBODY)] += strength
+        return lift
 
     def mask(self, now: int, seen: IntVector, categories: Sequence[str] = ()) -> BoolVector:
         """(items,) true where an item is to be had at `now` (epoch ms), is not in `seen` (rows), and is in one of

@@ -59,6 +59,11 @@ def best_of(scores: FloatVector, n: int, eligible: BoolVector | None = None) -> 
     return best.rows[0][found], best.scores[0][found]
 
 
+def lifted(scores: FloatVector, lift: FloatVector | None) -> FloatVector:
+    """(items,) with `lift` (items,) more, in standard deviations of the `scores`, whatever a model's scale is."""
+    return scores if lift is None else scores + lift * (float(scores.std()) or 1.0)
+
+
 def _bar(scores: FloatMatrix, n: int) -> FloatVector:
     """(queries,) what at least `n` scores of each line reach, where there are so many, and few more do.
 

@@ -66,6 +66,7 @@ def add_people(api: APIRouter, service: Service, metrics: Metrics) -> None:
             items=asked.item,
             exclude=(*asked.exclude, *before),
             behind=len(before),
+            boosts={name: float(strength) for name, _, strength in (each.rpartition(":") for each in asked.boost)},
             explain=asked.explain,
         )
         served = await wrap_future(service.ask(request))

@@ -60,10 +60,14 @@ class ItemIn(Strict):
     attributes: dict[str, str] = {}
 
 
+BOOST = r"^[^\x00-\x1f\x7f-\x9f]{1,200}:-?[0-9]{1,2}(\.[0-9]{1,3})?$"
+
+
 class RecommendQuery(BaseModel):
     """item: liked items of a visitor without history; unknown ones say nothing. exclude: what must not be there.
-    cursor: as an answer before gave it, for what comes behind; nothing is shown twice. explain: false leaves the
-    reasons out, which is faster.
+    boost: `CATEGORY:STRENGTH`, by how many standard deviations of the scores items of the category rise, below 0 for
+    sinking. cursor: as an answer before gave it, for what comes behind; nothing is shown twice. explain: false leaves
+    the reasons out, which is faster.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -71,6 +75,7 @@ class RecommendQuery(BaseModel):
     category: list[str] = Field(default=[], max_length=20)
     item: list[ExternalId] = Field(default=[], max_length=MAX_EXAMPLES)
     exclude: list[ExternalId] = Field(default=[], max_length=2 * MAX_EXAMPLES)
+    boost: list[Annotated[str, Field(pattern=BOOST)]] = Field(default=[], max_length=20)
     n: int = Field(default=10, ge=1, le=MAX_LIST)
     keep_seen: bool = False
     explain: bool = True

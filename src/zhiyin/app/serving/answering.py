@@ -12,7 +12,7 @@ from zhiyin.core.dataset import Query
 from zhiyin.core.models import AdditiveModel, Model, VectorModel
 from zhiyin.core.results import Contributions
 from zhiyin.core.scored import Scored, scored
-from zhiyin.retrieval.topn import best_of
+from zhiyin.retrieval.topn import best_of, lifted
 from zhiyin.retrieval.vector_index import VectorIndex
 
 
@@ -20,8 +20,8 @@ class Answer(ABC):
     """Of one query."""
 
     @abstractmethod
-    def best(self, n: int, mask: BoolVector) -> tuple[IntVector, FloatVector]:
-        """Rows and scores of the at most `n` best where `mask` (items,) is true, best first.
+    def best(self, n: int, mask: BoolVector, lift: FloatVector | None = None) -> tuple[IntVector, FloatVector]:
+        """Rows and scores of the at most `n` best where `mask` (items,) is true, best first, `lifted` where asked to.
 
         Raises `InputError` for n below 1.
         """
@@ -38,8 +38,8 @@ class ByScores(Answer):
     scored: Scored
     row: int
 
-    def best(self, n: int, mask: BoolVector) -> tuple[IntVector, FloatVector]:
-        return best_of(self.scored.scores[self.row], n, mask)
+    def best(self, n: int, mask: BoolVector, lift: FloatVector | None = None) -> tuple[IntVector, FloatVector]:
+        return best_of(lifted(self.scored.scores[self.row], lift), n, mask)
 
     def contributions(self, items: IntVector) -> Contributions:
         return self.scored.contributions(self.row, items)
@@ -55,9 +55,12 @@ class ByIndex(Answer):
     vector: FloatVector
     vectors: FloatMatrix
 
-    def best(self, n: int, mask: BoolVector) -> tuple[IntVector, FloatVector]:
+    def best(self, n: int, mask: BoolVector, lift: FloatVector | None = None) -> tuple[IntVector, FloatVector]:
         if n < 1 or not mask.any():
             return best_of(np.zeros(len(mask)), n, mask)
+        if lift is not None:
+            # What is lifted may be anywhere, so each item is looked at.
+            return best_of(lifted(np.asarray(self.vectors @ self.vector, np.float64), lift), n, mask)
         return self.index.best(self.vector, self.vectors, n, mask)
 
     def contributions(self, items: IntVector) -> Contributions:

@@ -1,7 +1,7 @@
 """The list of one user: the best of what may be shown, with reasons."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,7 +27,9 @@ class RecommendRequest:
 
     keep_seen: seen items may come again. categories: only items in one of them; empty means all. skip: places at the
     head of the list that are not shown; ranks count them. behind: places that were shown before, which ranks count.
-    exclude: items that are in no case to be in it. explain: whether each item comes with its reason.
+    exclude: items that are in no case to be in it. boosts: category -> by how much its items rise above what the model
+    says, below 0 for sinking, in standard deviations of its scores; lists by words know none. explain: whether each
+    item comes with its reason.
     """
 
     user_id: str
@@ -38,6 +40,7 @@ class RecommendRequest:
     skip: int = 0
     behind: int = 0
     exclude: Sequence[str] = ()
+    boosts: Mapping[str, float] = field(default_factory=dict)
     explain: bool = True
 
 
@@ -57,13 +60,13 @@ def list_of(
     items, which have what places are due to them after that. answer: of the model; None asks it.
     """
     told = answer or answers(state, [person.query])[0]
-    mask = _eligible(state, person, request, hidden)
+    mask, lift = _eligible(state, person, request, hidden), state.eligibility.lift(request.boosts)
     if judgement is None:
-        rows, own = told.best(request.n, mask)
+        rows, own = told.best(request.n, mask, lift)
     else:
-        rows, own = judgement.best(request.n, lambda n: told.best(n, mask), state.catalog)
+        rows, own = judgement.best(request.n, lambda n: told.best(n, mask, lift), state.catalog)
     there_are_new = len(state.items) > len(state.system.items)
-    best_new = told.best(request.n, mask & state.new) if there_are_new else (rows[:0], own[:0])
+    best_new = told.best(request.n, mask & state.new, lift) if there_are_new else (rows[:0], own[:0])
     line = exposure.given(rows, own, state.is_new(rows), best_new)
     reasons = reasons_of(state, person, line.rows, told) if request.explain else [Reason("none")] * len(line.rows)
     return recommendations(state, person, line, reasons, SESSION if person.visiting else PERSONAL)
@@ -93,6 +96,7 @@ def _shared(
 ) -> Line:
     """A list of what many like. Nobody has liked a new item yet: what is due to them goes to those that came last."""
     mask = _eligible(state, person, request)
+    scores = topn.lifted(scores, state.eligibility.lift(request.boosts))
     newest = np.flatnonzero(mask & state.new)[::-1][: request.n]
     rows, own = topn.best_of(scores, request.n, mask)
     return exposure.given(rows, own, state.is_new(rows), (newest, scores[newest]))
