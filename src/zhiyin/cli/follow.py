@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zhiyin.app.follow import FollowRequest
+from zhiyin.app.follow import STREAMS, FollowRequest
 from zhiyin.app.follow import follow as run
 from zhiyin.cli.ingest import pair
 from zhiyin.cli.options import Store, Tenant
@@ -16,20 +16,24 @@ from zhiyin.cli.options import Store, Tenant
 
 def follow(
     store: Store,
-    files: Annotated[list[Path], typer.Argument(help="Files of JSON Lines, one event a line.")],
+    sources: Annotated[
+        list[str], typer.Argument(help="Files of JSON Lines, one event a line; streams, redis://host:6379/0#STREAM.")
+    ],
     columns: Annotated[
-        list[str] | None, typer.Option("--map", metavar="KEY=NAME", help="The lines' key KEY is the NAME.")
+        list[str] | None, typer.Option("--map", metavar="KEY=NAME", help="The key KEY is the NAME.")
     ] = None,
     refused: Annotated[
-        Path | None, typer.Option(help="Where to list refused lines; beside the store if left out.")
+        Path | None, typer.Option(help="Where to list what is refused; beside the store if left out.")
     ] = None,
     tenant: Tenant = "default",
 ) -> None:
-    """Import events while they are appended to files, each once, until interrupted."""
+    """Import events while they are appended to files or to streams of Redis, each once, until interrupted."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    request = FollowRequest(files, store, dict(pair(mapping) for mapping in columns or []), refused, tenant)
-    report = run(request, stopping.wait)
+    streams = [source for source in sources if source.startswith(STREAMS)]
+    files = [Path(source) for source in sources if source not in streams]
+    mapped = dict(pair(mapping) for mapping in columns or [])
+    report = run(FollowRequest(files, store, streams, mapped, refused, tenant), stopping.wait)
     typer.echo(f"{report.read:,} lines: {report.added:,} added, {report.known:,} known, {report.refused:,} refused")

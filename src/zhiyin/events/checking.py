@@ -6,7 +6,7 @@ import polars as pl
 
 from zhiyin.core.arrays import IntVector
 from zhiyin.core.events import AHEAD_MS, MAX_ID_LENGTH
-from zhiyin.events.refusals import SHOWN, Refusal, RefusalLog
+from zhiyin.events.refusals import SHOWN, Refusal, Refusals
 from zhiyin.events.times import EARLIEST_MS, parse_times
 
 EVENT_CHARACTERS = 64
@@ -50,7 +50,7 @@ _KINDS = {
 _TEXT = ("user_id", "item_id", "session_id", "event_id", "recommendation_id")
 
 
-def check_events(frame: pl.DataFrame, rows: IntVector, default: str, file: str, log: RefusalLog) -> pl.DataFrame:
+def check_events(frame: pl.DataFrame, rows: IntVector, default: str, file: str, log: Refusals) -> pl.DataFrame:
     """The good rows of `frame`, whose columns are texts under canonical names, with typed columns.
 
     Adds the columns of `Events` that are absent; keeps others (title, price as number). default: the kind of event

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from zhiyin.core.errors import InputError
 
@@ -23,6 +23,12 @@ class Refusal:
     field: str
     value: str
     reason: str
+
+
+class Refusals(Protocol):
+    """Hears of what is refused."""
+
+    def add(self, refusal: Refusal) -> None: ...
 
 
 class RefusalLog:
