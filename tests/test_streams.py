@@ -7,14 +7,15 @@ import signal
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+import test_follow
 from servers import PROGRAM
-from test_follow import NOON, logged
+from test_follow import NOON, Step, logged
 
 from zhiyin.app.follow import FollowReport, FollowRequest, follow
 from zhiyin.core.errors import InputError
@@ -23,8 +24,6 @@ from zhiyin.events.streams import GROUP, FollowedStream
 from zhiyin.storage.opening import open_stores
 
 STREAM = "orders"
-
-Step = Callable[[], object]
 
 
 class Queue:
@@ -82,18 +81,7 @@ def entry(number: int, **more: Any) -> dict[str, Any]:
 
 
 def followed(store: str, queue: Queue, *steps: Step) -> FollowReport:
-    """What comes while each of `steps` is done as soon as nothing more does."""
-    ahead = iter(steps)
-
-    def stopped(seconds: float) -> bool:
-        if not seconds:
-            return False
-        step = next(ahead, None)
-        if step is not None:
-            step()
-        return step is None
-
-    return follow(FollowRequest([], store, streams=[queue.url]), stopped)
+    return test_follow.followed(store, [], *steps, streams=[queue.url])
 
 
 def test_entries_are_taken_in_as_they_come_and_once(store: str, queue: Queue) -> None:
