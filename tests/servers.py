@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,9 @@ PROGRAM = Path(sys.executable).with_name("zhiyin")
 
 
 @contextmanager
-def served(service: Service, *, keyed: bool = False, connections: int | None = None) -> Iterator[str]:
+def served(
+    service: Service, *, keyed: bool = False, connections: int | None = None, origins: Sequence[str] = ()
+) -> Iterator[str]:
     """Its address, once it answers. connections: that there may be at a time."""
     started = threading.Event()
 
@@ -30,7 +32,7 @@ def served(service: Service, *, keyed: bool = False, connections: int | None = N
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        application = create_app(service, keyed=keyed)
+        application = create_app(service, keyed=keyed, origins=origins)
         config = uvicorn.Config(
             application, http=SheddingProtocol, log_level="warning", ws="none", limit_concurrency=connections
         )

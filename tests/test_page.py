@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from doubles import MemoryImpressions, MemoryStores, films_stores, films_system
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 from servers import served
 
 from zhiyin.app.service import Service, Taste
@@ -20,7 +19,6 @@ from zhiyin.dataset.settings import PreparationSettings
 pytestmark = pytest.mark.browser
 
 PICTURES = Path(__file__).parents[1] / "ci-output"
-CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture
@@ -38,16 +36,6 @@ def service(stores: MemoryStores) -> Service:
 def address(service: Service) -> Iterator[str]:
     with served(service) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("the page is not tested: there is no `chromium` on the path")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

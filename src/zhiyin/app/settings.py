@@ -4,7 +4,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,14 @@ def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ
         except ValidationError as error:
             raise ConfigError(f"{where}: [{table}] {problems(error)}") from error
     return Settings(found.get("model", {}), **checked)
+
+
+def with_serving(settings: Settings, told: Mapping[str, Any]) -> Settings:
+    """With what is `told` in place of that in [serving]. Raises `ConfigError` for what is out of range."""
+    try:
+        return replace(settings, serving=ServingSettings(**{**settings.serving.model_dump(), **told}))
+    except ValidationError as error:
+        raise ConfigError(f"[serving] {problems(error)}") from error
 
 
 def _tables(path: Path) -> dict[str, Any]:

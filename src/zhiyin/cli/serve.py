@@ -31,6 +31,9 @@ def serve(
         float | None,
         typer.Option(help="Share of the places of a list for items that training has not seen.", min=0, max=1),
     ] = None,
+    origin: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="A site whose pages may ask from a browser; repeat it.")
+    ] = None,
     tenant: Tenant = "default",
     certificate: Annotated[Path | None, typer.Option(help="TLS certificate, with its chain, in PEM.")] = None,
     private_key: Annotated[Path | None, typer.Option(help="Its private key in PEM.")] = None,
@@ -43,7 +46,7 @@ def serve(
     import uvicorn  # noqa: PLC0415
 
     from zhiyin.app.serve import needs_keys_at  # noqa: PLC0415
-    from zhiyin.app.settings import read_settings  # noqa: PLC0415
+    from zhiyin.app.settings import read_settings, with_serving  # noqa: PLC0415
     from zhiyin.cli.logs import log_as_json  # noqa: PLC0415
     from zhiyin.cli.workers import Worker, serve_with  # noqa: PLC0415
     from zhiyin.web.shedding import SheddingProtocol  # noqa: PLC0415
@@ -51,8 +54,8 @@ def serve(
     level = logging.INFO if requests else logging.WARNING
     log_as_json(level)
     settings = read_settings(config)
-    if new_items is not None:
-        settings = replace(settings, serving=settings.serving.model_copy(update={"new_items": new_items}))
+    told = {"new_items": new_items, "origins": origin}
+    settings = with_serving(settings, {name: value for name, value in told.items() if value is not None})
     if language_model is not None:
         judging = settings.language_model.model_copy(update={"endpoint": language_model})
         settings = replace(settings, language_model=judging)

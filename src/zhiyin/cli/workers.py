@@ -68,7 +68,8 @@ class Worker:
             yield
             await run_in_threadpool(server.close)
 
-        return create_app(server.service, keyed=self.keyed, lifespan=closing)
+        origins = self.settings.serving.origins
+        return create_app(server.service, keyed=self.keyed, origins=origins, lifespan=closing)
 
 
 def serve_with(workers: int, worker: Worker, listening: dict[str, Any]) -> None:

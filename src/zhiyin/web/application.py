@@ -1,12 +1,15 @@
 """The HTTP API and the page, over one service."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Lifespan
 
 from zhiyin import __version__
 from zhiyin.app.service import Service
+from zhiyin.web.access import HEADER as KEY_HEADER
 from zhiyin.web.access import Gate
 from zhiyin.web.errors import add_errors
 from zhiyin.web.gorse import add_gorse
@@ -33,9 +36,15 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(service: Service, *, keyed: bool = False, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
-    """The application that answers for `service`; keyed: to those alone who have a key of its store. lifespan: what is
-    done before it answers and after.
+def create_app(
+    service: Service,
+    *,
+    keyed: bool = False,
+    origins: Sequence[str] = (),
+    lifespan: Lifespan[FastAPI] | None = None,
+) -> FastAPI:
+    """The application that answers for `service`; keyed: to those alone who have a key of its store. origins: of other
+    sites whose pages may ask. lifespan: what is done before it answers and after.
     """
     app = FastAPI(
         title="Zhiyin",
@@ -58,6 +67,14 @@ def create_app(service: Service, *, keyed: bool = False, lifespan: Lifespan[Fast
     app.state.load = Load(MAX_AT_ONCE, metrics.shed.inc)
     app.add_middleware(Guard, load=app.state.load)
     app.add_middleware(Journal, metrics=metrics)
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=[KEY_HEADER],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
     closed = APIRouter(dependencies=[Depends(Gate(service.access))], responses=REFUSALS) if keyed else APIRouter()
     if keyed:
         add_keys(closed, service.access)

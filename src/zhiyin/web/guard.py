@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,7 +28,16 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+EMBEDDED = "/static/shop.js"
+"""What other sites may load."""
+
+
+def _written(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
+_HEADERS = _written(SECURITY_HEADERS)
+_HEADERS_OF_EMBEDDED = _written({**SECURITY_HEADERS, "Cross-Origin-Resource-Policy": "cross-origin"})
 
 
 class Guard:
@@ -54,7 +64,8 @@ class Guard:
             nonlocal started, counted
             if message["type"] == "http.response.start":
                 started = True
-                message = {**message, "headers": [*message.get("headers", ()), *_HEADERS]}
+                safe = _HEADERS_OF_EMBEDDED if scope["path"] == EMBEDDED else _HEADERS
+                message = {**message, "headers": [*message.get("headers", ()), *safe]}
             elif counted and not message.get("more_body"):
                 # The answer is made: how long the client takes to read it holds nobody else up.
                 self._load.answering, counted = self._load.answering - 1, False

@@ -6,22 +6,27 @@ places of a list is theirs: where their scores earn fewer, the best of them take
 
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from zhiyin.core.arrays import BoolVector, FloatVector, IntVector
 from zhiyin.core.histories import DAY
 
 SHARE = 0.1
+ORIGIN = r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$"
 
 
 class ServingSettings(BaseModel):
-    """new_items: the share of a list's places that new items have though their scores earn fewer."""
+    """new_items: the share of a list's places that new items have though their scores earn fewer. origins: of the sites
+    whose pages may ask from a browser, `https://shop.example`; none but the server's own.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     new_items: float = Field(default=SHARE, ge=0, le=1)
+    origins: tuple[Annotated[str, StringConstraints(pattern=ORIGIN)], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
