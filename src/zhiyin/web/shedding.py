@@ -1,7 +1,8 @@
 """Refusing what is too much before it is read.
 
 To read a request and refuse it like any other answer takes a seventh of what a list takes: a server that is asked for
-three times what it can answer would do hardly anything else.
+three times what it can answer would do hardly anything else. A question without a body is refused on a connection that
+stays, since to make another one takes longer than to refuse.
 """
 
 import json
@@ -17,15 +18,18 @@ HEALTH = "/api/health/"
 TOO_MUCH = "more is asked than can be answered now; ask again later"
 
 _BODY = json.dumps({"error": TOO_MUCH, "problems": []}, separators=(",", ":")).encode()
-REFUSAL = (
+_HEAD = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
     b"content-type: application/json\r\n"
     b"content-length: %d\r\n"
     b"retry-after: %d\r\n"
     b"x-content-type-options: nosniff\r\n"
     b"content-security-policy: default-src 'none'\r\n"
-    b"connection: close\r\n\r\n%b"
-) % (len(_BODY), RETRY_SECONDS, _BODY)
+) % (len(_BODY), RETRY_SECONDS)
+REFUSAL = b"%b\r\n%b" % (_HEAD, _BODY)
+LAST_REFUSAL = b"%bconnection: close\r\n\r\n%b" % (_HEAD, _BODY)
+_END = b"\r\n\r\n"
+_NOT_ALONE = (b"\r\ncontent-length:", b"\r\ntransfer-encoding:", b"\r\nconnection: close")
 
 
 class Load:
@@ -61,10 +65,18 @@ class SheddingProtocol(H11Protocol):
         full = self._load.full or self._crowded
         if full and self._between_requests() and not data.startswith(f"GET {HEALTH}".encode()):
             self._load.refused()
-            self.transport.write(REFUSAL)
-            self.transport.close()
+            self._refuse(data)
         else:
             super().data_received(data)
+
+    def _refuse(self, data: bytes) -> None:
+        if self._crowded or not is_whole_question(data):
+            self.transport.write(LAST_REFUSAL)
+            self.transport.close()
+            return
+        self.transport.write(REFUSAL)
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     @property
     def _crowded(self) -> bool:
@@ -74,3 +86,14 @@ class SheddingProtocol(H11Protocol):
     def _between_requests(self) -> bool:
         """Whether no request was begun that is not answered."""
         return (self.cycle is None or self.cycle.response_complete) and not self.conn.trailing_data[0]
+
+
+def is_whole_question(data: bytes) -> bool:
+    """Whether that is one request from its beginning to its end, with nothing behind its headers, by somebody who may
+    ask again on the same connection.
+    """
+    if not data.startswith(b"GET ") or data.find(_END) != len(data) - len(_END):
+        return False
+    first, _, headers = data.partition(b"\r\n")
+    told = b"\r\n" + headers.lower()
+    return first.endswith(b" HTTP/1.1") and not any(each in told for each in _NOT_ALONE)

@@ -11,7 +11,7 @@
   const PAUSE_MS = 1000, MANY = 20, MOST = 500, LONGEST_PAUSE_MS = 60000;
   const WORDS = {
     en: { forYou: "Recommended for you", similar: "More like this", because: (title) => `Because of ${title}` },
-    zh: { forYou: "为你推荐", similar: "相似的", because: (title) => `因为「${title}」` },
+    zh: { forYou: "为你推荐", similar: "相似的", because: (title) => `因为《${title}》` },
   };
 
   const script = document.currentScript;
