@@ -421,7 +421,12 @@ def test_health_and_metrics(client: Client) -> None:
     assert get(client, "/api/health/live") == {"status": "live", "manifest_id": "films-1"}
     assert get(client, "/api/health/ready")["status"] == "ready"
     get(client, "/api/v1/recommend/ann")
+    late = {"user_id": "ann", "item_id": "moon", "event": "view", "timestamp": NOW - 43_200_000}
+    assert client.post("/api/v1/events", json=[late, {**late, "timestamp": NOW}]).status_code == 200
     measured = client.get("/metrics").text
+    for stage in ("people", "scores", "places", "log"):
+        assert f'zhiyin_list_stage_seconds_count{{stage="{stage}"}} 1.0' in measured
+    assert "zhiyin_event_lag_seconds_sum 43200.0" in measured
     assert 'zhiyin_lists_served_total{rung="personal"} 1.0' in measured
     assert 'route="/api/v1/recommend/{user_id:path}",status="200"' in measured
     assert "ann" not in re.findall(r'"([^"]*)"', measured)

@@ -32,6 +32,7 @@ from zhiyin.app.serving.recording import (
 from zhiyin.app.serving.records import Records
 from zhiyin.app.serving.shelves import Shelf, Shelves, shelves_of
 from zhiyin.app.serving.similar import similar_to
+from zhiyin.app.serving.stages import LOG, PEOPLE, Stages
 from zhiyin.app.serving.state import ServingSlot, ServingState
 from zhiyin.app.serving.tastes import Language, edited, liking_of, taste_of
 from zhiyin.app.serving.views import HistoryEntry, ItemView, number
@@ -104,6 +105,7 @@ class Service:
         self._stores = stores
         self.clock = clock
         self.access = Access(stores.keys, clock)
+        self.stages = Stages()
         # Who waits for a language model leaves the interpreter to others.
         waits: dict[str, Any] = (
             {} if language_model is None else {"together": 1, "patience_s": 0.0, "threads": ANSWERING}
@@ -314,9 +316,10 @@ class Service:
         wrong = [tried(_checked, request) for request in requests]
         right = [request for request, error in zip(requests, wrong, strict=True) if error is None]
         asking = [(request.user_id, request.items) for request in right]
-        people = people_of(asking, state, self._stores, self.clock())
+        with self.stages.of(PEOPLE):
+            people = people_of(asking, state, self._stores, self.clock())
         asked = [tried(self._asked, state, person, request) for person, request in zip(people, right, strict=True)]
-        lists = iter(lists_of(state, [each for each in asked if isinstance(each, Asked)]))
+        lists = iter(lists_of(state, [each for each in asked if isinstance(each, Asked)], self.stages))
         found = iter([next(lists) if isinstance(each, Asked) else each for each in asked])
         return [next(found) if error is None else error for error in wrong]
 
@@ -345,10 +348,11 @@ class Service:
         shown = [Shown(served, now) for served in lists if served.items]
         if not shown:
             return
-        if self._committer is None:
-            self._stores.impressions.log(impressions_of(shown))
-        else:
-            self._committer.log(shown)
+        with self.stages.of(LOG):
+            if self._committer is None:
+                self._stores.impressions.log(impressions_of(shown))
+            else:
+                self._committer.log(shown)
 
 
 def _checked(request: RecommendRequest) -> None:

@@ -63,6 +63,7 @@ def create_app(
         },
     )
     metrics = Metrics()
+    service.stages.told = metrics.stage
     add_errors(app)
     app.state.load = Load(MAX_AT_ONCE, metrics.shed.inc)
     app.add_middleware(Guard, load=app.state.load)

@@ -107,8 +107,8 @@ def _add_lists(api: APIRouter, service: Service, metrics: Metrics) -> None:
         metrics.served(service, served)
         if asked.write_back_type is not None and served.items:
             time = service.clock() + _milliseconds(asked.write_back_delay)
-            report = await run_in_threadpool(service.record, _shown(served, asked.write_back_type, time))
-            metrics.events.inc(report.added)
+            events = _shown(served, asked.write_back_type, time)
+            metrics.recorded(await run_in_threadpool(service.record, events), events, service.clock())
         if version == SCORES:
             return [Score(id=item.item_id, score=item.score) for item in served.items]
         return [item.item_id for item in served.items]
@@ -180,15 +180,15 @@ def _add_feedback(api: APIRouter, service: Service, metrics: Metrics) -> None:
     @api.post("/api/feedback", tags=TAGS, responses=NO_TEXT)
     def insert(feedback: Annotated[list[FeedbackIn], Rows]) -> Success:
         """Adds feedback; one that is sent twice, with its time, is kept once."""
-        report = service.record(events_of(feedback, service.clock()))
-        metrics.events.inc(report.added)
+        events = events_of(feedback, service.clock())
+        metrics.recorded(service.record(events), events, service.clock())
         return Success(row_affected=len(feedback))
 
     @api.put("/api/feedback", tags=TAGS, responses=NO_TEXT)
     def overwrite(feedback: Annotated[list[FeedbackIn], Rows]) -> Success:
         """Adds feedback in the place of what the same user gave of the same kind on the same item."""
-        report = records.replace_events(events_of(feedback, service.clock()))
-        metrics.events.inc(report.added)
+        events = events_of(feedback, service.clock())
+        metrics.recorded(records.replace_events(events), events, service.clock())
         return Success(row_affected=len(feedback))
 
     @api.get("/api/feedback", tags=TAGS)

@@ -6,10 +6,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from zhiyin.app.service import Service
+from zhiyin.core.events import MISSING_TIME, Events
 from zhiyin.core.results import Recommendations
+from zhiyin.core.stores import AppendReport
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 """Names, in the environment of processes that count together, the folder in which they do."""
+
+LAGS = (0.1, 1, 10, 60, 600, 3_600, 21_600, 86_400, 604_800)
+STAGES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 
 
 class Metrics:
@@ -65,6 +70,19 @@ class Metrics:
             multiprocess_mode="mostrecent",
         )
         self.events = Counter("zhiyin_events_recorded", "Events added to the log.", registry=self.registry)
+        self.lag = Histogram(
+            "zhiyin_event_lag_seconds",
+            "Age of the oldest event of a batch when it was recorded.",
+            registry=self.registry,
+            buckets=LAGS,
+        )
+        self.stages = Histogram(
+            "zhiyin_list_stage_seconds",
+            "Time of each stage of making lists, of those that are made together.",
+            ["stage"],
+            registry=self.registry,
+            buckets=STAGES,
+        )
 
     def told(self) -> bytes:
         """All of them as Prometheus reads them, of all processes that count together."""
@@ -78,6 +96,16 @@ class Metrics:
         """Counts a request. route: its pattern, not the path: ids in labels would make a time series a user."""
         self.requests.labels(route, str(status)).inc()
         self.seconds.labels(route).observe(seconds)
+
+    def stage(self, stage: str, seconds: float) -> None:
+        self.stages.labels(stage).observe(seconds)
+
+    def recorded(self, report: AppendReport, events: Events, now: int) -> None:
+        """now: epoch ms."""
+        self.events.inc(report.added)
+        times = events.timestamp[events.timestamp != MISSING_TIME]
+        if len(times):
+            self.lag.observe(max(0, now - int(times.min())) / 1000)
 
     def served(self, service: Service, listed: Recommendations) -> None:
         """Counts a list and its places."""

@@ -160,7 +160,7 @@ def add_events(api: APIRouter, service: Service, metrics: Metrics) -> None:
         check_own(request, batch.user_id)
         batch = own_ids(request, batch)
         report = await run_in_threadpool(service.record, batch)
-        metrics.events.inc(report.added)
+        metrics.recorded(report, batch, service.clock())
         return RecordedOut(added=report.added, known=report.known)
 
 

@@ -19,6 +19,7 @@ from zhiyin.app.serving.lists import (
     recommendations,
 )
 from zhiyin.app.serving.people import Person
+from zhiyin.app.serving.stages import PLACES, SCORES, Stages
 from zhiyin.app.serving.state import ServingState
 from zhiyin.app.serving.tastes import stated_words
 from zhiyin.app.words import WordsRequest
@@ -28,7 +29,7 @@ from zhiyin.core.stores import TasteStore
 
 Found = TypeVar("Found")
 
-SCORES = 1 << 20
+SCORES_AT_ONCE = 1 << 20
 """Scores that are held at a time, of one part of a model."""
 
 
@@ -48,24 +49,26 @@ class Asked:
     answer: Answer | None = None
 
 
-def lists_of(state: ServingState, asked: Sequence[Asked]) -> list[Recommendations | Exception]:
+def lists_of(state: ServingState, asked: Sequence[Asked], stages: Stages) -> list[Recommendations | Exception]:
     """The list of each, or why there is none; those who like something are scored together."""
-    together = max(1, SCORES // max(1, len(state.items)))
+    together = max(1, SCORES_AT_ONCE // max(1, len(state.items)))
     return [
         found
         for start in range(0, len(asked), together)
-        for found in _scored_lists(state, asked[start : start + together])
+        for found in _scored_lists(state, asked[start : start + together], stages)
     ]
 
 
-def _scored_lists(state: ServingState, asked: Sequence[Asked]) -> list[Recommendations | Exception]:
+def _scored_lists(state: ServingState, asked: Sequence[Asked], stages: Stages) -> list[Recommendations | Exception]:
     likes = [each for each in asked if each.person.likes]
-    together = tried(answers, state, [each.person.query for each in likes]) if likes else []
-    if isinstance(together, Exception):
-        # Of whom it cannot score, it tells each alone.
-        return [tried(listed, each) for each in asked]
-    told = iter(together)
-    return [tried(listed, replace(each, answer=next(told)) if each.person.likes else each) for each in asked]
+    with stages.of(SCORES):
+        together = tried(answers, state, [each.person.query for each in likes]) if likes else []
+    with stages.of(PLACES):
+        if isinstance(together, Exception):
+            # Of whom it cannot score, it tells each alone.
+            return [tried(listed, each) for each in asked]
+        told = iter(together)
+        return [tried(listed, replace(each, answer=next(told)) if each.person.likes else each) for each in asked]
 
 
 def listed(asked: Asked) -> Recommendations:
