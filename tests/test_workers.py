@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -51,9 +51,9 @@ class Served:
         raise AssertionError("the server ended before it was ready")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    store, artifact = small_shop(tmp_path_factory.mktemp("shop"))
+@contextmanager
+def serving(folder: Path) -> Iterator[Served]:
+    store, artifact = small_shop(folder)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -65,7 +65,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             yield served
         finally:
             process.terminate()
-            assert process.wait(60) == 0
+            process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("shop")) as served:
+        yield served
+    assert served.process.returncode == 0
 
 
 def test_what_one_worker_acknowledged_every_one_knows(server: Served) -> None:
@@ -102,6 +109,17 @@ def test_a_worker_that_is_killed_is_replaced_while_others_answer(server: Served)
             # Connections that were waiting for the one that was killed end with it.
             continue
     assert before < server.workers()
+
+
+def test_workers_end_when_who_watches_over_them_is_killed(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        workers = served.workers()
+        served.process.kill()
+        served.process.wait()
+        while any(Path(f"/proc/{worker}").exists() for worker in workers):
+            pass
+        with pytest.raises(httpx.ConnectError):
+            served.ask("GET", "/api/health/live")
 
 
 def test_workers_that_cannot_begin_are_not_begun_again_and_again(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from zhiyin.app.serve import open_server
 from zhiyin.app.settings import Settings
 from zhiyin.cli.logs import log_as_json
 from zhiyin.cli.memory import keep_memory
+from zhiyin.cli.parent import end_with_parent
 from zhiyin.core.errors import ConfigError, ZhiyinError
 from zhiyin.web.application import create_app
 from zhiyin.web.metrics import SHARED
@@ -48,6 +49,7 @@ class Worker:
 
     def __call__(self) -> FastAPI:
         """In a process of its own."""
+        end_with_parent()
         try:
             return self.application()
         except ZhiyinError as error:
