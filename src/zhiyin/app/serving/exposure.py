@@ -4,18 +4,25 @@ Nobody can like what nobody is shown, and a model is less sure of an item that n
 places of a list is theirs: where their scores earn fewer, the best of them take the places of the last of the others.
 """
 
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from zhiyin.core.arrays import BoolVector, FloatVector, IntVector
 from zhiyin.core.histories import DAY
 
 SHARE = 0.1
-ORIGIN = r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$"
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
+
+
+def _origin(given: str) -> str:
+    if not _ORIGIN.fullmatch(given):
+        raise ValueError(f"{given!r:.80} is no origin: name the site alone, such as https://shop.example")
+    return given
 
 
 class ServingSettings(BaseModel):
@@ -26,7 +33,7 @@ class ServingSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     new_items: float = Field(default=SHARE, ge=0, le=1)
-    origins: tuple[Annotated[str, StringConstraints(pattern=ORIGIN)], ...] = ()
+    origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
