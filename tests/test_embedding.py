@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 from doubles import MemoryStores, films_stores, films_system
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from servers import served
 
 from zhiyin.app.service import Service
@@ -112,6 +112,34 @@ def test_what_a_page_tells_is_recorded_once_though_the_server_was_away(opened: O
     bought = told(stores, "purchase")
     assert list(zip(bought.user_id, bought.item_id, bought.value, strict=True)) == [("ann", "alien", 2.0)]
     assert bought.session_id[0]
+
+
+def test_nothing_is_lost_when_a_page_goes_after_the_server_was_away(opened: Open, stores: MemoryStores) -> None:
+    page = opened("<p>x</p>")
+    asked: list[int] = []
+
+    def away(route: Route) -> None:
+        asked.append(1)
+        route.fulfill(status=408)
+
+    page.route("**/api/v1/events", away)
+    with page.expect_response(lambda answer: answer.status == httpx.codes.REQUEST_TIMEOUT):
+        page.evaluate("for (let i = 0; i < 100; i++) zhiyin.track('purchase', `item-${i}`)")
+    assert len(asked) == 1
+    page.unroute("**/api/v1/events")
+    page.goto("about:blank")
+    while len(told(stores, "purchase")) < 100:
+        assert page.url
+    assert len(set(told(stores, "purchase").item_id)) == 100
+
+
+def test_an_event_that_is_wrong_takes_no_other_with_it(opened: Open, stores: MemoryStores) -> None:
+    page = opened("<p>x</p>")
+    page.evaluate("zhiyin.track('like', 'x'.repeat(70000))")
+    page.evaluate("for (const item of ['moon', '', 'up']) zhiyin.track('share', item)")
+    with page.expect_response(lambda answer: answer.status == httpx.codes.OK and answer.request.method == "POST"):
+        page.evaluate("zhiyin.flush()")
+    assert list(told(stores, "share").item_id) == ["moon", "up"]
 
 
 def test_a_visitor_has_an_id_of_their_own_that_lasts_as_the_shop_says(opened: Open) -> None:

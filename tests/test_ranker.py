@@ -161,6 +161,26 @@ def test_what_is_worth_more_stands_in_front() -> None:
     assert bought_of_first["with-heads"] > bought_of_first["alone"] + 0.2
 
 
+def test_a_ranker_that_is_told_what_is_worth_more_is_taught_anew() -> None:
+    data = case("with-heads").planted.data
+    model = ranker(worth={"purchase": 1.0})
+    model.fit(data, replace(RUN, before=Before(case("alone").model, np.arange(len(data.items)), share=0.1)))
+    assert "ranker.head.purchase" in model.learned()
+
+
+def test_where_the_same_comes_of_everything_the_order_is_what_is_taken() -> None:
+    planted = planted_groups()
+    kinds = np.zeros(len(planted.data.histories.items), np.int64)
+    told = replace(planted.data.histories, kinds=kinds, kind_names=("purchase",))
+    model = ranker(worth={"purchase": -1.0})
+    model.fit(replace(planted.data, histories=told), RUN)
+    assert set(model.learned()) == {"ranker.trees"}
+    again = ranker(worth={"purchase": -1.0})
+    again.load_parameters(model.parameters())
+    for each in (model, again):
+        np.testing.assert_array_equal(each.score(planted.queries), fitted().score(planted.queries))
+
+
 def test_heads_of_what_never_happens_are_refused() -> None:
     with pytest.raises(InputError, match="lease; the data has events of click, purchase"):
         ranker(worth={"lease": 1.0}).fit(bought(planted_groups()).data, RUN)

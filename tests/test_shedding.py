@@ -71,6 +71,12 @@ def test_what_is_too_much_is_told_to_come_again_and_the_server_tells_how_it_is(h
         (b"GET /api/v1/items?limit=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n", False),
         (b"GET /api/v1/items HTTP/1.1\r\nHost: x\r\n\r\nGET /api/v1/items HTTP/1.1\r\nHost: x\r\n\r\n", False),
         (b"GET /api/v1/items?limit=1 HTTP/1.0\r\nHost: x\r\n\r\n", False),
+        (b"GET /api/v1/items?limit=1 HTTP/1.1\r\nHost: x\r\nConnection:Keep-Alive\r\n\r\n", True),
+        (b"GET /api/v1/items?limit=1 HTTP/1.1\r\nHost: x\r\nConnection:close\r\n\r\n", False),
+        (b"GET /api/v1/items?limit=1 HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, close\r\n\r\n", False),
+        (b"GET /api/v1/items?limit=1 HTTP/1.1\r\nHost: x\nContent-Length: 38\r\n\r\n", False),
+        (b"GET /api/v1/items?limit=1 HTTP/1.1\r\nHost: x\n\nGET /a HTTP/1.1\r\nHost: x\r\n\r\n", False),
+        (b"GET /api/v1/items?limit=1 HTTP/1.1\r\nAccept: x\r\n\r\n", False),
         (b"GET /api/v1/items?limit=1 HTTP/1.1\r\nHost", False),
         (b"POST /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n", False),
     ],
@@ -96,6 +102,23 @@ def test_who_is_refused_may_ask_again_on_the_connection_where_its_question_was_w
             assert client.recv(65_536).startswith(b"HTTP/1.1 200 ")
         else:
             assert client.recv(65_536) == b""
+
+
+def flood(client: socket.socket, question: bytes) -> None:
+    while True:
+        client.sendall(question)
+
+
+def test_who_asks_and_does_not_read_is_refused_for_the_last_time(held: Held) -> None:
+    place, question = httpx.URL(held.address), b"GET /api/v1/items HTTP/1.1\r\nHost: x\r\n\r\n"
+    with ThreadPoolExecutor(1) as pool, socket.create_connection((place.host, place.port or 0), TIMEOUT_S) as client:
+        first = pool.submit(held.get, "/api/v1/recommend/ann?n=2")
+        while not held.asked:
+            pass
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            flood(client, question)
+        held.let_go()
+        first.result()
 
 
 def test_bodies_are_refused_as_well_and_connections_may_be_made_anew(held: Held) -> None:

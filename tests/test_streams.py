@@ -20,10 +20,10 @@ from test_follow import NOON, Step, logged
 from zhiyin.app.follow import FollowReport, FollowRequest, follow
 from zhiyin.core.errors import InputError
 from zhiyin.core.events import Events
-from zhiyin.events.streams import GROUP, FollowedStream
+from zhiyin.events.streams import FollowedStream
 from zhiyin.storage.opening import open_stores
 
-STREAM = "orders"
+STREAM, GROUP = "orders", "zhiyin:default"
 
 
 class Queue:
@@ -32,8 +32,9 @@ class Queue:
     def __init__(self, folder: Path) -> None:
         options = {"port": "0", "save": "", "unixsocket": str(folder / "s"), "dir": str(folder)}
         self._words = ["redis-server", *(word for name, value in options.items() for word in (f"--{name}", value))]
-        self.url = f"unix://{folder / 's'}#{STREAM}"
-        self.client: Any = redis.Redis(unix_socket_path=str(folder / "s"))
+        self.path = str(folder / "s")
+        self.url = f"unix://{self.path}#{STREAM}"
+        self.client: Any = redis.Redis(unix_socket_path=self.path)
         self.start()
 
     def start(self) -> None:
@@ -101,7 +102,8 @@ def test_an_entry_is_fields_or_json_and_known_by_its_own_id_and_time(store: str,
     stores = open_stores(store)
     events = Events.concat(stores.events.read())
     stores.close()
-    assert list(events.event_id) == [f"{STREAM}:{NOON}-7", "mine"]
+    known_by = queue.client.get(f"{STREAM}:zhiyin").decode()
+    assert list(events.event_id) == [f"{known_by}:{NOON}-7", "mine"]
     assert list(zip(events.item_id, events.event, events.value, events.timestamp, strict=True)) == [
         ("a", "purchase", 2.5, NOON),
         ("b", "rating", 4.0, NOON),
@@ -110,7 +112,7 @@ def test_an_entry_is_fields_or_json_and_known_by_its_own_id_and_time(store: str,
 
 def test_what_is_refused_is_listed_by_its_id_and_does_not_come_again(store: str, queue: Queue, tmp_path: Path) -> None:
     queue.add(
-        entry(1), {"user_id": "u"}, {"json": "{"}, {"user_id": b"\xff\xfe"}, entry(2, timestamp="long ago"), entry(3)
+        entry(1), {"user_id": "u"}, {"json": " "}, {"user_id": b"\xff\xfe"}, entry(2, timestamp="long ago"), entry(3)
     )
     ids = [identifier.decode() for identifier, _ in queue.client.xrange(STREAM)]
     assert followed(store, queue) == FollowReport(read=6, added=2, known=0, refused=4)
@@ -124,7 +126,7 @@ def test_what_is_refused_is_listed_by_its_id_and_does_not_come_again(store: str,
 def test_what_was_not_settled_comes_again_and_is_known(
     store: str, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue.add(entry(1), {"user_id": "u", "item_id": "i2"})
+    queue.add(entry(1), {"user_id": "u", "item_id": "i2", "event_id": " ", "timestamp": " "})
     settled = FollowedStream.settled
 
     def once(stream: FollowedStream) -> None:
@@ -143,11 +145,24 @@ def test_what_another_reader_left_is_taken_over(store: str, queue: Queue, monkey
     assert followed(store, queue).read == 0
     monkeypatch.setattr("zhiyin.events.streams.ABANDONED_MS", 0)
     queue.client.xdel(STREAM, queue.client.xrange(STREAM)[-1][0])
-    assert followed(store, queue).added == 1
+    assert followed(store, queue) == FollowReport(1, 1, 0, 0)
     assert (logged(store), queue.undone()) == (["i1", "i2", "i3"], 0)
 
 
-def test_it_goes_on_when_the_server_comes_back_with_nothing(store: str, queue: Queue) -> None:
+def test_streams_of_one_name_are_told_apart_and_groups_have_all_of_one(store: str, queue: Queue) -> None:
+    other = redis.Redis(unix_socket_path=queue.path, db=1)
+    for number in range(3):
+        queue.client.xadd(STREAM, {"user_id": "u", "item_id": f"a{number}"}, id=f"{NOON}-{number + 1}")
+        other.xadd(STREAM, {"user_id": "u", "item_id": f"b{number}"}, id=f"{NOON}-{number + 1}")
+    there, elsewhere = queue.url, queue.url.replace("#", "?db=1#")
+    assert test_follow.followed(store, [], streams=[there, elsewhere]).added == 6
+    assert test_follow.followed(store, [], streams=[there], group="others") == FollowReport(3, 0, 3, 0)
+
+
+def test_it_goes_on_when_the_server_comes_back_with_nothing(
+    store: str, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zhiyin.events.streams.PAUSE_S", 0.0)
     report = followed(store, queue, lambda: queue.add(entry(1)), queue.stop, queue.start, lambda: queue.add(entry(2)))
     assert (report.added, logged(store)) == (2, ["i1", "i2"])
 
@@ -157,7 +172,10 @@ def test_it_goes_on_when_the_server_comes_back_with_nothing(store: str, queue: Q
     [
         ("redis://:secret@127.0.0.1:1/0", "name the stream"),
         ("redis://:secret@127.0.0.1:1/0#orders", "cannot be read"),
-        ("redis://:secret@127.0.0.1:port/0#orders", "cannot be read"),
+        ("redis://:secret@127.0.0.1:port/0#orders", "no address"),
+        ("redis://:sec#secret@127.0.0.1:1/0#orders", "no address"),
+        ("redis://:secret@127.0.0.1:1/0?protocol=3#orders", "no address"),
+        ("redis://:secret@127.0.0.1:1/0?socket_timeout=x#orders", "no address"),
     ],
 )
 def test_an_address_that_leads_nowhere_is_told(store: str, address: str, said: str) -> None:

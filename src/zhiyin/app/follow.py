@@ -27,7 +27,8 @@ LONGEST_PAUSE_S = 30.0
 @dataclass(frozen=True)
 class FollowRequest:
     """files: of JSON Lines, one event a line; they need not be there yet. streams: of Redis, `redis://host:6379/0#STREAM`.
-    columns: key of a line or an entry -> canonical name.
+    group: of the readers that share the entries of a stream, each of which goes to one of them; None is one for the
+    tenant. columns: key of a line or an entry -> canonical name.
 
     refused: the CSV file that lists refused lines and entries; None puts it beside the store.
     """
@@ -38,6 +39,7 @@ class FollowRequest:
     columns: Mapping[str, str] = field(default_factory=dict)
     refused: Path | None = None
     tenant: str = "default"
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def follow(request: FollowRequest, stopped: Callable[[float], bool]) -> FollowRe
             sources.append(FollowedFile(file, log, request.columns))
             stack.callback(sources[-1].close)
         for stream in request.streams:
-            sources.append(FollowedStream(stream, log, request.columns))
+            sources.append(FollowedStream(stream, request.group or f"zhiyin:{request.tenant}", log, request.columns))
             stack.callback(sources[-1].close)
         while True:
             came = False

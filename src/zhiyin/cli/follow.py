@@ -26,6 +26,10 @@ def follow(
         Path | None, typer.Option(help="Where to list what is refused; beside the store if left out.")
     ] = None,
     tenant: Tenant = "default",
+    group: Annotated[
+        str | None,
+        typer.Option(help="Readers who share the entries of a stream; each store needs its own."),
+    ] = None,
 ) -> None:
     """Import events while they are appended to files or to streams of Redis, each once, until interrupted."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -35,5 +39,5 @@ def follow(
     streams = [source for source in sources if source.startswith(STREAMS)]
     files = [Path(source) for source in sources if source not in streams]
     mapped = dict(pair(mapping) for mapping in columns or [])
-    report = run(FollowRequest(files, store, streams, mapped, refused, tenant), stopping.wait)
+    report = run(FollowRequest(files, store, streams, mapped, refused, tenant, group), stopping.wait)
     typer.echo(f"{report.read:,} lines: {report.added:,} added, {report.known:,} known, {report.refused:,} refused")

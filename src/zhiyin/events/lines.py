@@ -89,7 +89,7 @@ class LineReader:
         kind = "rating" if value == "rating" else "purchase" if {"quantity", "price"} & set(cells) else "view"
         cells["value"], cells["event"] = cells.get(value), (cells.get("event") or "").strip() or kind
         for name, own in (("event_id", line.event_id), ("timestamp", line.timestamp)):
-            cells[name] = cells.get(name) or own
+            cells[name] = (cells.get(name) or "").strip() or own
         return [cells.get(name) for name in _WANTED]
 
     def _told(self, keys: tuple[str, ...]) -> dict[str, str]:

@@ -48,6 +48,10 @@ class Heads:
                 constant[kind] = float(told[0])
         return cls(trees, constant)
 
+    def telling(self) -> Self | None:
+        """None where what comes of all items is the same: then the order is that in which they are taken."""
+        return self if self.trees else None
+
     def worth(self, table: FloatMatrix, of: Mapping[str, float]) -> FloatVector:
         """(rows,) what each row is likely to be worth once it is taken. of: by kind, what one is worth."""
         total = np.zeros(len(table))

@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Self, cast
 import numpy as np
 import xgboost
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.catalog import Catalog
@@ -64,7 +64,7 @@ class RankerConfig(BlendConfig, TreesConfig):
     worth to whoever runs the shop, of `rating` the best one; none, and whatever is taken is worth the same.
     """
 
-    worth: Mapping[str, float] = Field(default_factory=dict)
+    worth: Mapping[str, FiniteFloat] = Field(default_factory=dict)
     candidates: int = Field(default=100, ge=1)
     trees: int = Field(default=150, ge=1)
     depth: int = Field(default=3, ge=1, le=16)
@@ -110,8 +110,9 @@ class Ranker(Blend):
         if unknown:
             there = ", ".join(data.histories.kind_names) or "none that are told apart"
             raise InputError(f"{self.name}: `worth` names {', '.join(unknown)}; the data has events of {there}")
-        if run.before is not None and isinstance(run.before.model, Ranker):
-            self.take(run.before.model.learned())
+        before = None if run.before is None else run.before.model
+        if isinstance(before, Ranker) and set(before.config.worth) == set(self.config.worth):
+            self.take(before.learned())
         held = None if self._trees is not None else run.hold_out(data)
         if held is None:
             report = super().fit(data, run)
@@ -176,7 +177,7 @@ class Ranker(Blend):
     def take(self, learned: Parameters) -> None:
         if TREES in learned:
             self._trees = from_array(learned[TREES])
-            self._heads = Heads.of_parameters(learned) if self.config.worth else None
+            self._heads = Heads.of_parameters(learned).telling() if self.config.worth else None
 
     def parameters(self) -> Parameters:
         more: dict[str, NDArray[Any]] = {APPEAL: self._appeal}
@@ -221,7 +222,7 @@ class Ranker(Blend):
         known, _ = self._fitted()
         holdout, generator = held.holdout, np.random.default_rng(seed)
         order = np.sort(generator.permutation(len(holdout))[:QUESTIONS])
-        kinds = [holdout.kinds.index(kind) for kind in self.config.worth]
+        kinds = [holdout.kinds.index(kind) for kind in self.config.worth] if holdout.outcomes else []
         tables: list[FloatMatrix] = []
         labels: list[NDArray[np.float32]] = []
         taken: list[FloatMatrix] = []
@@ -251,7 +252,7 @@ class Ranker(Blend):
         self._trees = grown(table, liked, self.config, seed, subsample=DRAWN, colsample_bytree=DRAWN)
         if kinds:
             outcomes = dict(zip(self.config.worth, np.concatenate(came).T, strict=True))
-            self._heads = Heads.taught(np.concatenate(taken), outcomes, self.config, seed, DRAWN)
+            self._heads = Heads.taught(np.concatenate(taken), outcomes, self.config, seed, DRAWN).telling()
 
     @property
     def _read(self) -> tuple[str, ...]:
@@ -271,7 +272,7 @@ class Ranker(Blend):
         self._taking = np.zeros(n_items)
         if exposures is not None:
             self._taking = appeal_when_shown(exposures, data.histories, n_items)
-        self._usual, self._scale = usual_outcomes(data, tuple(self.config.worth)), data.rating_scale
+        self._usual, self._scale = usual_outcomes(data, tuple(sorted(self.config.worth))), data.rating_scale
 
     def _at_once(self, n_items: int) -> int:
         """Queries whose scores by all parts are held together."""

@@ -6,6 +6,7 @@ stays, since to make another one takes longer than to refuse.
 """
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -28,8 +29,10 @@ _HEAD = (
 ) % (len(_BODY), RETRY_SECONDS)
 REFUSAL = b"%b\r\n%b" % (_HEAD, _BODY)
 LAST_REFUSAL = b"%bconnection: close\r\n\r\n%b" % (_HEAD, _BODY)
-_END = b"\r\n\r\n"
-_NOT_ALONE = (b"\r\ncontent-length:", b"\r\ntransfer-encoding:", b"\r\nconnection: close")
+_LINE = rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\x00]*)\r\n"
+_QUESTION = re.compile(rb"GET [!-~]+ HTTP/1\.1\r\n((?:" + _LINE + rb")+)\r\n")
+_LINES = re.compile(_LINE)
+_NOT_ALONE = {b"content-length", b"transfer-encoding", b"upgrade", b"expect"}
 
 
 class Load:
@@ -70,7 +73,9 @@ class SheddingProtocol(H11Protocol):
             super().data_received(data)
 
     def _refuse(self, data: bytes) -> None:
-        if self._crowded or not is_whole_question(data):
+        # Who asks and does not read has the last one.
+        unread = self.transport.get_write_buffer_size() > 0
+        if self._crowded or unread or not is_whole_question(data):
             self.transport.write(LAST_REFUSAL)
             self.transport.close()
             return
@@ -92,8 +97,10 @@ def is_whole_question(data: bytes) -> bool:
     """Whether that is one request from its beginning to its end, with nothing behind its headers, by somebody who may
     ask again on the same connection.
     """
-    if not data.startswith(b"GET ") or data.find(_END) != len(data) - len(_END):
+    question = _QUESTION.fullmatch(data)
+    if question is None:
         return False
-    first, _, headers = data.partition(b"\r\n")
-    told = b"\r\n" + headers.lower()
-    return first.endswith(b" HTTP/1.1") and not any(each in told for each in _NOT_ALONE)
+    headers = [(name.lower(), value.strip().lower()) for name, value in _LINES.findall(question[1])]
+    names = {name for name, _ in headers}
+    stays = all(value == b"keep-alive" for name, value in headers if name == b"connection")
+    return stays and b"host" in names and not names & _NOT_ALONE

@@ -8,7 +8,7 @@
 (() => {
   "use strict";
 
-  const PAUSE_MS = 1000, MANY = 20, MOST = 500, LONGEST_PAUSE_MS = 60000;
+  const PAUSE_MS = 1000, LONGEST_PAUSE_MS = 60000, MANY = 20, MOST = 500, LONGEST_EVENT = 2000, LAST_BATCHES = 10;
   const WORDS = {
     en: { forYou: "Recommended for you", similar: "More like this", because: (title) => `Because of ${title}` },
     zh: { forYou: "为你推荐", similar: "相似的", because: (title) => `因为《${title}》` },
@@ -22,51 +22,76 @@
   const fresh = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
   function visitor() {
-    if (!("remember" in script.dataset)) return `visitor-${fresh()}`;
-    const kept = sessionStorage.getItem("zhiyin") ?? `visitor-${fresh()}`;
-    sessionStorage.setItem("zhiyin", kept);
-    return kept;
+    const made = `visitor-${fresh()}`;
+    if (!("remember" in script.dataset)) return made;
+    try {
+      const kept = sessionStorage.getItem("zhiyin") ?? made;
+      sessionStorage.setItem("zhiyin", kept);
+      return kept;
+    } catch {
+      return made;
+    }
   }
 
   const user = script.dataset.user || visitor(), session = fresh();
-  let waiting = [], timer = null, pause = PAUSE_MS;
+  let waiting = [], timer = null, sending = 0, pause = PAUSE_MS;
 
   function later() {
     timer ??= setTimeout(() => { timer = null; flush(); }, pause);
   }
 
-  /* What is on its way when a page goes is sent all the same; what the server cannot take now is sent once more, under the
-     ids that it has, so that it counts once. */
+  /* What of a batch is to be sent again: all that the server could not take now, under the ids that it has, so that it
+     counts once; of a batch that was refused, all but the rows that were named. */
+  async function left(batch, answer) {
+    if (answer.ok) return [];
+    if (answer.status === 408 || answer.status === 429 || answer.status >= 500) return batch;
+    const told = await answer.json().catch(() => ({}));
+    const wrong = new Set((told.problems ?? []).map((problem) => problem.row));
+    console.warn("zhiyin: events were refused", told);
+    return wrong.size ? batch.filter((_, row) => !wrong.has(row)) : [];
+  }
+
   async function flush() {
     const batch = waiting.splice(0, MANY);
     if (!batch.length) return;
-    let again = true;
+    let again = batch, failed = true;
+    sending += 1;
     try {
       const answer = await fetch(`${base}/api/v1/events`, {
         method: "POST", keepalive: true, headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify(batch),
       });
-      again = answer.status === 429 || answer.status >= 500;
-      if (!answer.ok && !again) console.warn("zhiyin: events were refused", await answer.text());
+      again = await left(batch, answer);
+      failed = again.length === batch.length;
     } catch (error) {
       console.warn("zhiyin: events wait", error);
     }
-    pause = again ? Math.min(2 * pause, LONGEST_PAUSE_MS) : PAUSE_MS;
-    if (again) waiting = [...batch, ...waiting].slice(-MOST);
+    sending -= 1;
+    pause = failed ? Math.min(2 * pause, LONGEST_PAUSE_MS) : PAUSE_MS;
+    waiting = [...again, ...waiting].slice(-MOST);
     if (waiting.length) later();
   }
 
   /* more: value, recommendation_id, position. */
   function track(event, item, more = {}) {
-    waiting.push({
+    const told = {
       user_id: user, item_id: String(item), event, timestamp: Date.now(), session_id: session, event_id: fresh(), ...more,
-    });
-    waiting = waiting.slice(-MOST);
-    if (waiting.length >= MANY) flush();
+    };
+    if (JSON.stringify(told).length > LONGEST_EVENT) {
+      console.warn("zhiyin: an event is too long", event);
+      return;
+    }
+    waiting = [...waiting, told].slice(-MOST);
+    if (waiting.length >= MANY && !sending && pause === PAUSE_MS) flush();
     else later();
   }
 
-  document.addEventListener("visibilitychange", () => { if (document.visibilityState === "hidden") flush(); });
-  addEventListener("pagehide", flush);
+  /* Browsers send what is on its way when a page goes, up to 64 KiB of it. */
+  function goodbye() {
+    for (let batches = 0; waiting.length && batches < LAST_BATCHES; batches += 1) flush();
+  }
+
+  document.addEventListener("visibilitychange", () => { if (document.visibilityState === "hidden") goodbye(); });
+  addEventListener("pagehide", goodbye);
 
   const STYLE = `
     :host { display: block; font: inherit; }
