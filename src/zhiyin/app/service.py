@@ -317,11 +317,13 @@ class Service:
         right = [request for request, error in zip(requests, wrong, strict=True) if error is None]
         asking = [(request.user_id, request.items) for request in right]
         with self.stages.of(PEOPLE):
-            people = people_of(asking, state, self._stores, self.clock())
-        asked = [tried(self._asked, state, person, request) for person, request in zip(people, right, strict=True)]
+            people = iter(people_of(asking, state, self._stores, self.clock()))
+        asked = [
+            tried(self._asked, state, next(people), request) if error is None else error
+            for request, error in zip(requests, wrong, strict=True)
+        ]
         lists = iter(lists_of(state, [each for each in asked if isinstance(each, Asked)], self.stages))
-        found = iter([next(lists) if isinstance(each, Asked) else each for each in asked])
-        return [next(found) if error is None else error for error in wrong]
+        return [next(lists) if isinstance(each, Asked) else each for each in asked]
 
     def _asked(self, state: ServingState, person: Person, request: RecommendRequest) -> Asked:
         return Asked(

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,6 +15,8 @@ from zhiyin.app.serving.exposure import ServingSettings
 from zhiyin.app.serving.judged import LanguageModelSettings
 from zhiyin.core.errors import ConfigError
 from zhiyin.dataset.settings import PreparationSettings
+
+Table = TypeVar("Table", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -49,19 +51,21 @@ def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ
         raise ConfigError(f"{where}: unknown tables {sorted(unknown)}; there are {_TABLES}")
     checked: dict[str, Any] = {}
     for table, kind in _CHECKED.items():
-        try:
-            checked[table] = kind(**found.get(table, {}))
-        except ValidationError as error:
-            raise ConfigError(f"{where}: [{table}] {problems(error)}") from error
+        checked[table] = _checked(kind, found.get(table, {}), f"{where}: [{table}]")
     return Settings(found.get("model", {}), **checked)
 
 
 def with_serving(settings: Settings, told: Mapping[str, Any]) -> Settings:
     """With what is `told` in place of that in [serving]. Raises `ConfigError` for what is out of range."""
+    serving = _checked(ServingSettings, {**settings.serving.model_dump(), **told}, "[serving]")
+    return replace(settings, serving=serving)
+
+
+def _checked(kind: type[Table], told: Mapping[str, Any], where: str) -> Table:
     try:
-        return replace(settings, serving=ServingSettings(**{**settings.serving.model_dump(), **told}))
+        return kind(**told)
     except ValidationError as error:
-        raise ConfigError(f"[serving] {problems(error)}") from error
+        raise ConfigError(f"{where} {problems(error)}") from error
 
 
 def _tables(path: Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """How a server keeps the memory that its answers are made in."""
 
-import ctypes
 import logging
+
+from zhiyin.cli.clibrary import c_function
 
 LOG = logging.getLogger(__name__)
 
@@ -18,9 +19,8 @@ def keep_memory() -> None:
 
     Where the C library is another, nothing changes.
     """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
+    mallopt = c_function("mallopt")
+    if mallopt is None:
         LOG.info("freed memory is handed back: the C library is not glibc")
         return
     mallopt(TRIM, KEPT_BYTES)

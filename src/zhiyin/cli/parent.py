@@ -1,10 +1,11 @@
 """How a worker ends when who watches over it was killed: it would hold the address against the next server."""
 
-import ctypes
 import logging
 import os
 import signal
 from multiprocessing import parent_process
+
+from zhiyin.cli.clibrary import c_function
 
 LOG = logging.getLogger(__name__)
 
@@ -14,9 +15,8 @@ WHEN_PARENT_ENDS = 1
 
 def end_with_parent() -> None:
     """As if this process were told to: what it was asked is answered first. Not on Linux, nothing changes."""
-    try:
-        prctl = ctypes.CDLL(None).prctl
-    except (AttributeError, OSError, TypeError):
+    prctl = c_function("prctl")
+    if prctl is None:
         LOG.info("workers outlive who watches over them: this system is not Linux")
         return
     prctl(WHEN_PARENT_ENDS, signal.SIGTERM)

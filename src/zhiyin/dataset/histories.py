@@ -91,9 +91,10 @@ def told_of(
     # The log's own order settles ties and stands in where times are missing.
     order = np.lexsort((events.sequence, events.timestamp, owners))
     rows, ratings = items.rows(events.item_id)[order], ratings_of(events)[order]
-    weights = weights_of(events, settings, rating_scale)[order]
+    weights = weights_of(events, settings, rating_scale)
     known = rows != UNKNOWN
-    belongs, seen = known & ((weights != 0) | ~np.isnan(ratings)), known & seen_mask(events, settings)[order]
+    belongs, seen = known & speaks(events, weights)[order], known & seen_mask(events, settings)[order]
+    weights = weights[order]
     times, kinds = events.timestamp[order], events.event[order]
     ends = np.cumsum(np.bincount(owners, minlength=len(users))).tolist()
     told = []
