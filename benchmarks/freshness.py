@@ -27,6 +27,7 @@ import aiohttp
 import httpx
 import numpy as np
 from lists import LENGTH, TIMEOUT_SECONDS, list_of, made, on_a_core_of_its_own, trained
+from moments import at_moments
 
 from zhiyin.app.clock import now_ms
 from zhiyin.app.loading import load_system
@@ -55,15 +56,13 @@ async def mixed(
     """What became of events, and the ms of the other lists."""
     rate, seconds = options.rate, options.seconds
     generator = np.random.default_rng(5)
-    moments = np.cumsum(generator.exponential(1 / rate, int(rate * seconds)))
-    sends = generator.random(len(moments)) < SENT_SHARE
+    sends = generator.random(int(rate * seconds)) < SENT_SHARE
     told: list[Told] = []
     waits: list[float] = []
     patience = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     key = {"X-API-Key": options.key} if options.key else {}
     async with aiohttp.ClientSession(connector=connector, timeout=patience, headers=key) as session:
-        began = time.perf_counter()
 
         async def got(place: int, user: str) -> list[str]:
             async with session.get(bases[place % len(bases)] + list_of(user)) as response:
@@ -71,8 +70,7 @@ async def mixed(
                     raise SystemExit(f"{user}: {response.status} {await response.text()}")
                 return [line["item"]["item_id"] for line in (await response.json())["items"]]
 
-        async def client(place: int, moment: float) -> None:
-            await asyncio.sleep(max(0.0, began + moment - time.perf_counter()))
+        async def client(place: int, _: float) -> None:
             if not sends[place]:
                 asked = time.perf_counter()
                 await got(place, users[place % len(users)])
@@ -88,7 +86,7 @@ async def mixed(
             items_told = await got(place + 1, user)
             told.append(Told(user, item, when, items_told, 1000 * (time.perf_counter() - sent)))
 
-        await asyncio.gather(*(client(place, moment) for place, moment in enumerate(moments)))
+        await at_moments(rate, seconds, 6, client)
     return told, waits
 
 

@@ -34,6 +34,7 @@ import numpy as np
 import polars as pl
 from costs import START, walks
 from memory import resident
+from moments import at_moments
 from serving import served
 
 from zhiyin.app.clock import now_ms
@@ -141,16 +142,13 @@ async def in_turn(base: str, address: Callable[[], str], seconds: float) -> floa
 
 async def at_random(base: str, address: Callable[[], str], rate: float, seconds: float) -> list[float]:
     """Milliseconds, sorted, of answers to requests that come at random moments, `rate` a second, whatever waits."""
-    moments = np.cumsum(np.random.default_rng(1).exponential(1 / rate, int(rate * seconds)))
     async with aiohttp.ClientSession(base, connector=aiohttp.TCPConnector(limit=0)) as session:
-        began = time.perf_counter()
 
-        async def client(moment: float) -> float:
-            await asyncio.sleep(max(0.0, began + moment - time.perf_counter()))
+        async def client(_: int, moment: float) -> float:
             await got(session, address())
-            return 1000 * (time.perf_counter() - began - moment)
+            return 1000 * (time.perf_counter() - moment)
 
-        return sorted(await asyncio.gather(*map(client, moments)))
+        return sorted(await at_moments(rate, seconds, 1, client))
 
 
 async def got(session: aiohttp.ClientSession, address: str) -> None:

@@ -27,6 +27,7 @@ import httpx
 import numpy as np
 from lists import in_turn, list_of, made, on_a_core_of_its_own, trained
 from memory import resident
+from moments import at_moments
 
 GOODPUT, REFUSAL_MS, GROWTH = 0.9, 100.0, 1.1
 TOLD_LATER = 503
@@ -43,24 +44,21 @@ class Answer:
 
 
 async def crowded(base: str, users: list[str], rate: float, seconds: float) -> list[Answer]:
-    moments = np.cumsum(np.random.default_rng(3).exponential(1 / rate, int(rate * seconds)))
     patience = aiohttp.ClientTimeout(total=PATIENCE_SECONDS)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(base, connector=connector, timeout=patience) as session:
-        began = time.perf_counter()
 
-        async def client(moment: float, user: str) -> Answer:
-            await asyncio.sleep(max(0.0, began + moment - time.perf_counter()))
+        async def client(place: int, _: float) -> Answer:
             asked = time.perf_counter()
             try:
-                async with session.get(list_of(user)) as response:
+                async with session.get(list_of(users[place % len(users)])) as response:
                     await response.read()
                     status, later = response.status, "Retry-After" in response.headers
             except aiohttp.ClientError:
                 status, later = 0, False
             return Answer(status, later, 1000 * (time.perf_counter() - asked))
 
-        return await asyncio.gather(*map(client, moments, itertools.cycle(users)))
+        return await at_moments(rate, seconds, 3, client)
 
 
 def main() -> int:

@@ -104,6 +104,15 @@ def test_every_question_is_closed_but_how_the_server_is(app: FastAPI, service: S
     assert status(app, "GET", "/") == status(app, "GET", "/api/health/live") == 200
 
 
+def test_a_stranger_learns_nothing_but_that_keys_are_asked_for(app: FastAPI, stores: MemoryStores) -> None:
+    for path in ("/api/v1/recommend/ann?n=none", "/api/v1/nothing", "//api/v1/users", "/static/../api/v1/users"):
+        assert status(app, "GET", path) in {401, 404}, path
+    assert status(app, "POST", "/api/v1/events", None, "{") == 401
+    stores.keys = Mock(find=Mock(side_effect=StoreError("gone")))
+    silent = create_app(Service(films_system(), stores), keyed=True)
+    assert status(silent, "GET", "/api/v1/users", f"zy-{'0' * 12}-{'0' * 43}") == 503
+
+
 def test_a_key_is_good_until_it_is_revoked_or_has_expired(
     app: FastAPI, service: Service, stores: MemoryStores, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

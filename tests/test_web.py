@@ -205,6 +205,34 @@ def test_bodies_that_are_on_their_way_fill_no_memory(monkeypatch: pytest.MonkeyP
     assert answered == [(200, "700"), (200, "600")]
 
 
+def test_what_strangers_send_takes_no_room_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zhiyin.web.guard.MAX_HELD_BYTES", 1_000)
+    begun, end = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(str(len((await receive())["body"])))(scope, receive, send)
+
+    async def door(scope: Scope) -> Response | None:
+        return Response("who are you", 401) if scope["path"] == "/stranger" else None
+
+    async def much() -> AsyncIterator[bytes]:
+        yield b" " * 5_000
+        begun.set()
+        await end.wait()
+
+    async def crowd() -> list[tuple[int, str]]:
+        transport = httpx.ASGITransport(Guard(app, limit=10_000, door=door))
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+            stranger = asyncio.create_task(client.post("/stranger", content=much()))
+            await begun.wait()
+            known = await client.post("/", content=b" " * 900)
+            end.set()
+            endless = await client.post("/stranger", content=b" " * 10_001)
+            return [(each.status_code, each.text) for each in (known, await stranger, endless)]
+
+    assert asyncio.run(crowd()) == [(200, "900"), (401, "who are you"), (401, "who are you")]
+
+
 def test_a_body_that_does_not_come_is_not_waited_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zhiyin.web.guard.CLIENT_SECONDS", 0.01)
 

@@ -208,6 +208,8 @@ class Service:
     def new_places(self, served: Recommendations) -> int:
         """How many places of a list hold items that training has not seen."""
         state = self.slot.state
+        if not state.has_new:
+            return 0
         return int(state.is_new(state.items.rows([item.item_id for item in served.items])).sum())
 
     def users(self, prefix: str = "", limit: int = 50) -> list[tuple[str, int]]:

@@ -103,16 +103,17 @@ class _SparseSums(Sums):
     def parts(self, history: int, items: IntVector) -> FloatMatrix:
         rows, values = self._histories[history]
         columns = self._by_item()
-        starts, lengths = columns.indptr[items], columns.indptr[items + 1] - columns.indptr[items]
-        column = np.repeat(np.arange(len(items)), lengths)
-        cell = np.arange(len(column)) + np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
-        held, places = np.unique(rows, return_inverse=True)
-        # Of all rows, since pages that nothing is written to cost nothing.
-        place = np.zeros(columns.shape[0], np.int64)
-        place[held] = 1 + np.arange(len(held))
-        row = place[columns.indices[cell]]
-        found = row > 0
-        weights = np.zeros((len(held), len(items)))
-        weights[row[found] - 1, column[found]] = columns.data[cell[found]]
-        told: FloatMatrix = values[:, None] * weights[places]
+        starts, stops = columns.indptr[items], columns.indptr[items + 1]
+        ends = np.cumsum(stops - starts)
+        # One for each row, since pages of zeros that nothing is written to cost nothing.
+        place = np.zeros(columns.shape[0], np.int32)
+        place[rows] = np.arange(1, len(rows) + 1)
+        cells = [columns.indices[start:stop] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
+        row = place[np.concatenate([np.zeros(0, np.int32), *cells])]
+        found = np.flatnonzero(row)
+        column = np.searchsorted(ends, found, side="right")
+        # Of a row that is held several times, at its last place.
+        weights = np.zeros((len(rows), len(items)))
+        weights[row[found] - 1, column] = columns.data[found + (stops - ends)[column]]
+        told: FloatMatrix = values[:, None] * weights[place[rows] - 1]
         return told

@@ -5,16 +5,24 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Annotated
 
-from fastapi import Request, Security
+from fastapi import Request, Response, Security
 from fastapi.security import APIKeyHeader
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.types import Scope as ConnectionScope
 
 from zhiyin.app.access import Access, Caller
+from zhiyin.core.errors import StoreError
 from zhiyin.core.events import Events, text
 from zhiyin.core.stores import Scope
-from zhiyin.web.errors import RefusalError
+from zhiyin.web.errors import RefusalError, error_answer, store_answer
+from zhiyin.web.shedding import HEALTH
 
 HEADER = "X-API-Key"
+
+OPEN = frozenset({"/", "/favicon.ico", "/api/openapi.json"})
+OPEN_UNDER = (HEALTH, "/static/", "/locales/")
+"""What needs no key: the page, which holds nothing by itself, and how the server is."""
 
 READING = {("POST", "/api/v1/find"), ("POST", "/api/session/recommend")}
 """Questions that are put in a body."""
@@ -47,31 +55,53 @@ def scopes_of(method: str, path: str) -> tuple[Scope, ...]:
     return ("read",) if method in {"GET", "HEAD"} or (method, path) in READING else ("ingest",)
 
 
-class Gate:
-    """Lets those in who have a key for what they ask."""
+class Door:
+    """Lets those in who have a good key, before anything else of what they send is read."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
 
-    async def __call__(
-        self, request: Request, key: Annotated[str | None, Security(APIKeyHeader(name=HEADER, auto_error=False))]
-    ) -> None:
-        """Raises `RefusalError` with 401 where no good key came, with 403 where it is not for this."""
-        caller = None
-        if key is not None:
-            caller = self._access.remembered(key) or await run_in_threadpool(self._access.caller, key)
+    async def __call__(self, scope: ConnectionScope) -> Response | None:
+        """What those are answered who stay outside; who comes in is the `caller` of the state from then on."""
+        path = scope["path"]
+        if path in OPEN or path.startswith(OPEN_UNDER):
+            return None
+        try:
+            caller = await self._caller(Headers(scope=scope).get(HEADER))
+        except StoreError as error:
+            return store_answer(error)
         if caller is None:
-            raise RefusalError(401, f"send a key that is good in the header {HEADER}")
-        asked = request.method, request.scope["route"].path
-        scopes = scopes_of(*asked)
-        request.state.caller = caller
-        check_may(request, *scopes)
-        request.state.audit = "admin" in scopes or asked == KEYS
-        if caller.user_id is not None:
-            if asked not in OF_ONE_USER:
-                raise RefusalError(403, "this key is of one user, and opens nothing else")
-            told = request.path_params.get("user_id")
-            check_own(request, [] if told is None else [told])
+            return error_answer(401, f"send a key that is good in the header {HEADER}")
+        scope.setdefault("state", {})["caller"] = caller
+        return None
+
+    async def _caller(self, key: str | None) -> Caller | None:
+        if key is None:
+            return None
+        return self._access.remembered(key) or await run_in_threadpool(self._access.caller, key)
+
+
+async def authorised(
+    request: Request, _: Annotated[str | None, Security(APIKeyHeader(name=HEADER, auto_error=False))]
+) -> None:
+    """As `check_authorised`; tells the description of the API that there are keys."""
+    check_authorised(request)
+
+
+def check_authorised(request: Request) -> None:
+    """Raises `RefusalError` with 403 where a key came in that is not for this."""
+    caller = _caller(request)
+    if caller is None:
+        return
+    asked = request.method, request.scope["route"].path
+    scopes = scopes_of(*asked)
+    check_may(request, *scopes)
+    request.state.audit = "admin" in scopes or asked == KEYS
+    if caller.user_id is not None:
+        if asked not in OF_ONE_USER:
+            raise RefusalError(403, "this key is of one user, and opens nothing else")
+        told = request.path_params.get("user_id")
+        check_own(request, [] if told is None else [told])
 
 
 def check_may(request: Request, *scopes: Scope) -> None:

@@ -10,10 +10,10 @@ from starlette.types import Lifespan
 from zhiyin import __version__
 from zhiyin.app.service import Service
 from zhiyin.web.access import HEADER as KEY_HEADER
-from zhiyin.web.access import Gate
+from zhiyin.web.access import Door, authorised
 from zhiyin.web.errors import add_errors
 from zhiyin.web.gorse import add_gorse
-from zhiyin.web.guard import Guard
+from zhiyin.web.guard import Guard, anybody
 from zhiyin.web.journal import Journal
 from zhiyin.web.metrics import Metrics
 from zhiyin.web.page import add_page
@@ -29,6 +29,7 @@ from zhiyin.web.routes import (
 )
 from zhiyin.web.schemas import ErrorOut
 from zhiyin.web.shedding import MAX_AT_ONCE, Load
+from zhiyin.web.waiting import Answers
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": ErrorOut, "description": "No key came, or none that is good"},
@@ -66,7 +67,7 @@ def create_app(
     service.stages.told = metrics.stage
     add_errors(app)
     app.state.load = Load(MAX_AT_ONCE, metrics.shed.inc)
-    app.add_middleware(Guard, load=app.state.load)
+    app.add_middleware(Guard, load=app.state.load, door=Door(service.access) if keyed else anybody)
     app.add_middleware(Journal, metrics=metrics)
     if origins:
         app.add_middleware(
@@ -76,15 +77,16 @@ def create_app(
             allow_headers=[KEY_HEADER],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
-    closed = APIRouter(dependencies=[Depends(Gate(service.access))], responses=REFUSALS) if keyed else APIRouter()
+    closed = APIRouter(dependencies=[Depends(authorised)], responses=REFUSALS) if keyed else APIRouter()
     if keyed:
         add_keys(closed, service.access)
-    add_people(closed, service, metrics)
+    answers = Answers()
+    add_people(closed, service, metrics, answers)
     add_tastes(closed, service)
     add_items(closed, service)
     add_events(closed, service, metrics)
     add_shop(closed, service)
-    add_gorse(closed, service, metrics)
+    add_gorse(closed, service, metrics, answers)
     add_metrics(closed, service, metrics)
     opened = APIRouter()
     add_health(opened, service)

@@ -33,6 +33,11 @@ def error_answer(
     return JSONResponse({"error": error, "problems": listed}, status, headers)
 
 
+def store_answer(error: StoreError) -> JSONResponse:
+    LOG.error("the store failed: %s", error)
+    return error_answer(503, "the store cannot do this now; the log of the server says why")
+
+
 def add_errors(app: FastAPI) -> None:
     @app.exception_handler(RowsRefusedError)
     def refused_rows(_: Request, error: RowsRefusedError) -> Response:
@@ -52,8 +57,7 @@ def add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(StoreError)
     def store_error(_: Request, error: StoreError) -> Response:
-        LOG.error("the store failed: %s", error)
-        return error_answer(503, "the store cannot do this now; the log of the server says why")
+        return store_answer(error)
 
     @app.exception_handler(ConfigError)
     def unable(_: Request, error: ConfigError) -> Response:

@@ -1,7 +1,6 @@
 """The API in the shape of Gorse, so that a shop which speaks it changes the address alone."""
 
 import re
-from asyncio import wrap_future
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from enum import Enum
@@ -46,6 +45,7 @@ from zhiyin.web.gorse_shapes import (
 )
 from zhiyin.web.metrics import Metrics
 from zhiyin.web.schemas import MAX_LIST, NO_TEXT, ExternalId
+from zhiyin.web.waiting import Answers
 
 MAX_PAGE = 10_000
 MAX_OFFSET = 1_000
@@ -88,22 +88,22 @@ class ListQuery(BaseModel):
 Listed: TypeAlias = list[Score] | list[str]
 
 
-def add_gorse(api: APIRouter, service: Service, metrics: Metrics) -> None:
+def add_gorse(api: APIRouter, service: Service, metrics: Metrics, answers: Answers) -> None:
     """Everything of the shape that is answered here."""
-    _add_lists(api, service, metrics)
+    _add_lists(api, service, metrics, answers)
     _add_feedback(api, service, metrics)
     _add_items(api, service)
     _add_users(api, service)
 
 
-def _add_lists(api: APIRouter, service: Service, metrics: Metrics) -> None:
+def _add_lists(api: APIRouter, service: Service, metrics: Metrics, answers: Answers) -> None:
     async def answer(
         http: Request, user_id: str, asked: ListQuery, version: str | None, further: Sequence[str] = ()
     ) -> Listed:
         if asked.write_back_type is not None:
             check_may(http, "ingest")
         request = RecommendRequest(user_id, asked.n, (*asked.category, *further), skip=asked.offset, explain=False)
-        served = await wrap_future(service.ask(request))
+        served = await answers.of(service.ask(request))
         metrics.served(service, served)
         if asked.write_back_type is not None and served.items:
             time = service.clock() + _milliseconds(asked.write_back_delay)
@@ -139,7 +139,7 @@ def _add_lists(api: APIRouter, service: Service, metrics: Metrics) -> None:
         items = tuple(dict.fromkeys(each.item_id for each in feedback))[-MAX_SESSION:]
         visitor = f"session-{uuid4().hex}"
         request = RecommendRequest(visitor, n, tuple(category), items=items, skip=offset, explain=False)
-        served = await wrap_future(service.ask(request))
+        served = await answers.of(service.ask(request))
         metrics.served(service, served)
         return [Score(id=item.item_id, score=item.score) for item in served.items]
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -40,18 +41,30 @@ _HEADERS = _written(SECURITY_HEADERS)
 _HEADERS_OF_EMBEDDED = _written({**SECURITY_HEADERS, "Cross-Origin-Resource-Policy": "cross-origin"})
 
 
+Door: TypeAlias = Callable[[Scope], Awaitable[Response | None]]
+"""The answer to those who stay outside, None for others."""
+
+
+async def anybody(_: Scope) -> None:
+    """To everybody."""
+
+
 class Guard:
     """Caps how many requests are answered at once, and the size of bodies, declared or not, and how long they take; and
     puts the security headers on every answer, also on one that tells of an unexpected error: what went wrong is logged,
     the client learns nothing of the inside.
 
-    What tells how the server is, under `HEALTH`, is answered however much else is.
+    What tells how the server is, under `HEALTH`, is answered however much else is. door: what those send who stay
+    outside is not kept.
     """
 
-    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES, load: Load | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, limit: int = MAX_BODY_BYTES, load: Load | None = None, door: Door = anybody
+    ) -> None:
         self._app = app
         self._limit = limit
         self._load = load or Load()
+        self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -72,15 +85,16 @@ class Guard:
             async with asyncio.timeout(CLIENT_SECONDS):
                 await send(message)
 
+        outside = await self._door(scope)
         body = bytearray()
         try:
             async with asyncio.timeout(CLIENT_SECONDS):
-                there = await self._fill(body, receive)
+                there = await self._fill(body, receive) if outside is None else await self._pass(receive)
         except TimeoutError:
             there = True
             refusal: Response | None = error_answer(408, f"the body did not come within {CLIENT_SECONDS:g} seconds")
         else:
-            refusal = self._refusal(scope["path"], body)
+            refusal = outside or self._refusal(scope["path"], body)
         finally:
             # What is read is small beside what waits to be: only bodies that are on their way add up.
             self._load.held -= len(body)
@@ -125,3 +139,15 @@ class Guard:
             full = len(body) > self._limit or self._load.held > MAX_HELD_BYTES
             if full or not message.get("more_body"):
                 return True
+
+    async def _pass(self, receive: Receive) -> bool:
+        """Reads as much of a body as may come and keeps nothing of it; whether the client is still there. Who is
+        answered in the middle of what they send may not hear it.
+        """
+        come, message = 0, await receive()
+        while message["type"] == "http.request":
+            come += len(message.get("body", b""))
+            if come > self._limit or not message.get("more_body"):
+                return True
+            message = await receive()
+        return False

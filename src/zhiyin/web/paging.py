@@ -10,6 +10,8 @@ from zhiyin.core.errors import NotFoundError
 MAX_SHOWN = 500
 """Items after which a list ends: who has seen so many looks for something else."""
 MAX_CURSOR = 16_000
+WINDOW_BITS, MEMORY_LEVEL = 12, 4
+"""A few ids need no more; to make the usual room ready takes longer than to pack them."""
 _MAX_BYTES = 1 << 20
 
 
@@ -17,7 +19,8 @@ def cursor_of(shown: Sequence[str]) -> str | None:
     """What leads on behind the items `shown`; None behind the last page."""
     if len(shown) >= MAX_SHOWN:
         return None
-    packed = zlib.compress(json.dumps(list(shown), ensure_ascii=False).encode(), 9)
+    packing = zlib.compressobj(9, zlib.DEFLATED, WINDOW_BITS, MEMORY_LEVEL)
+    packed = packing.compress(json.dumps(list(shown), ensure_ascii=False).encode()) + packing.flush()
     written = urlsafe_b64encode(packed).decode().rstrip("=")
     return written if len(written) <= MAX_CURSOR else None
 

@@ -1,6 +1,5 @@
 """The questions that the API answers."""
 
-from asyncio import wrap_future
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -13,10 +12,10 @@ from zhiyin.core.events import MAX_ID_LENGTH
 from zhiyin.web.access import check_own, own_ids
 from zhiyin.web.answers import answered, entry_out, found_out, item_out, list_told, shelf_told, taste_out
 from zhiyin.web.bodies import MAX_ROWS, read_events, read_items
+from zhiyin.web.direct import DirectRoute
 from zhiyin.web.errors import RefusalError
 from zhiyin.web.metrics import Metrics
 from zhiyin.web.paging import cursor_of, shown_before
-from zhiyin.web.queries import parameters_of, read_query
 from zhiyin.web.schemas import (
     MAX_LIST,
     NO_JSON,
@@ -46,17 +45,14 @@ from zhiyin.web.schemas import (
     UserOut,
     UsersOut,
 )
+from zhiyin.web.waiting import Answers
 
 MAX_MINUTES = 1440
 
 
-def add_people(api: APIRouter, service: Service, metrics: Metrics) -> None:
-    path = "/api/v1/recommend/{user_id:path}"
-
-    @api.get(path, response_model=RecommendationsOut, openapi_extra=parameters_of(RecommendQuery))
-    async def recommend(user_id: ExternalId, http: Request) -> Response:
+def add_people(api: APIRouter, service: Service, metrics: Metrics, answers: Answers) -> None:
+    async def recommend(user_id: ExternalId, asked: Annotated[RecommendQuery, Query()]) -> Response:
         """A list for one user."""
-        asked = read_query(RecommendQuery, http)
         before = shown_before(asked.cursor) if asked.cursor else []
         request = RecommendRequest(
             user_id,
@@ -69,10 +65,13 @@ def add_people(api: APIRouter, service: Service, metrics: Metrics) -> None:
             boosts={name: float(strength) for name, _, strength in (each.rpartition(":") for each in asked.boost)},
             explain=asked.explain,
         )
-        served = await wrap_future(service.ask(request))
+        served = await answers.of(service.ask(request))
         metrics.served(service, served)
         shown = [*before, *(line.item_id for line in served.items)]
         return answered(list_told(service, served, cursor_of(shown) if len(served.items) == asked.n else None))
+
+    path = "/api/v1/recommend/{user_id:path}"
+    api.add_api_route(path, recommend, response_model=RecommendationsOut, route_class_override=DirectRoute)
 
     @api.get("/api/v1/shelves/{user_id:path}", response_model=ShelvesOut)
     def shelves(

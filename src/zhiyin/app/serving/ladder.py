@@ -74,8 +74,11 @@ def _scored_lists(state: ServingState, asked: Sequence[Asked], stages: Stages) -
 def listed(asked: Asked) -> Recommendations:
     """The list of the highest rung that knows enough."""
     request = asked.request
-    whole = replace(asked, request=replace(request, n=request.n + request.skip))
-    found = next(found for found in (rung(whole) for rung in RUNGS) if found is not None)
+    if request.skip:
+        asked = replace(asked, request=replace(request, n=request.n + request.skip))
+    found = next(found for found in (rung(asked) for rung in RUNGS) if found is not None)
+    if not request.skip and not request.behind:
+        return found
     shown = found.items[request.skip :]
     if request.behind:
         shown = [replace(item, rank=item.rank + request.behind) for item in shown]

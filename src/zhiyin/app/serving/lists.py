@@ -65,8 +65,7 @@ def list_of(
         rows, own = told.best(request.n, mask, lift)
     else:
         rows, own = judgement.best(request.n, lambda n: told.best(n, mask, lift), state.catalog)
-    there_are_new = len(state.items) > len(state.system.items)
-    best_new = told.best(request.n, mask & state.new, lift) if there_are_new else (rows[:0], own[:0])
+    best_new = told.best(request.n, mask & state.new, lift) if state.has_new else (rows[:0], own[:0])
     line = exposure.given(rows, own, state.is_new(rows), best_new)
     reasons = reasons_of(state, person, line.rows, told) if request.explain else [Reason("none")] * len(line.rows)
     return recommendations(state, person, line, reasons, SESSION if person.visiting else PERSONAL)
@@ -122,10 +121,9 @@ def recommendations(
     state: ServingState, person: Person, line: Line, reasons: Sequence[Reason], rung: str
 ) -> Recommendations:
     """A list with its reasons under a fresh id."""
+    places = zip(line.rows.tolist(), line.scores.tolist(), line.chances.tolist(), reasons, strict=True)
     items = tuple(
-        Recommended(state.items.ids[row], rank, float(score), reason, float(chance))
-        for rank, (row, score, chance, reason) in enumerate(
-            zip(line.rows, line.scores, line.chances, reasons, strict=True), start=1
-        )
+        Recommended(state.items.ids[row], rank, score, reason, chance)
+        for rank, (row, score, chance, reason) in enumerate(places, start=1)
     )
     return Recommendations(person.user_id, items, rung, fresh_id(), state.system.manifest.manifest_id)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from zhiyin.app.serving.recording import checked_id
 from zhiyin.app.serving.state import ServingState
@@ -30,7 +31,7 @@ class Person:
     seen: IntVector
     visiting: bool = False
 
-    @property
+    @cached_property
     def likes(self) -> bool:
         # A history of nothing but dislikes tells a model what to avoid, not what to offer.
         return bool((self.query.history.weights > 0).any())
@@ -69,6 +70,6 @@ def _told(events: Events, user_ids: Sequence[str], state: ServingState, stores: 
         features = None
         if system.user_columns:
             features = user_vector(system.user_columns, stores.users.attributes(user_id))
-        person = Person(user_id, log.kinds, Query(log.history, now, features), log.seen)
-        people.append(replace(person, visiting=not person.likes))
+        visiting = not (log.history.weights > 0).any()
+        people.append(Person(user_id, log.kinds, Query(log.history, now, features), log.seen, visiting))
     return people

@@ -38,6 +38,8 @@ def parts_by_item(answer: Answer, person: Person, rows: IntVector) -> FloatMatri
     parts = answer.contributions(rows).parts
     order = np.argsort(items, kind="stable")
     first = np.flatnonzero(np.diff(items[order], prepend=-1))
+    if len(first) == len(items):
+        return parts
     latest = order[np.append(first[1:], len(order)) - 1]
     summed = np.zeros_like(parts)
     summed[:, latest] = np.add.reduceat(parts[:, order], first, axis=1)
@@ -53,15 +55,8 @@ def reasons_at(state: ServingState, person: Person, parts: FloatMatrix, position
     history = person.query.history
     told = parts[np.arange(len(parts)), positions]
     shares = told / np.maximum(parts, 0.0).sum(axis=1).clip(min=np.finfo(np.float64).tiny)
+    events = (history.items[positions], person.kinds[positions], history.ratings[positions], shares)
     return [
-        Reason(
-            kind="history",
-            item_id=state.items.ids[history.items[position]],
-            event=person.kinds[position],
-            value=number(history.ratings[position]),
-            share=share,
-        )
-        if share > 0
-        else Reason("none")
-        for position, share in zip(positions.tolist(), shares.tolist(), strict=True)
+        Reason("history", state.items.ids[item], event, number(rating), share) if share > 0 else Reason("none")
+        for item, event, rating, share in zip(*(each.tolist() for each in events), strict=True)
     ]

@@ -94,6 +94,10 @@ class ServingState:
         new: BoolVector = rows >= len(self.system.items)
         return new
 
+    @property
+    def has_new(self) -> bool:
+        return len(self.items) > len(self.system.items)
+
     @cached_property
     def new(self) -> BoolVector:
         """(items,) which of them training has not seen."""

@@ -1,8 +1,7 @@
 """Items and events as they are shown."""
 
 from dataclasses import dataclass
-
-import numpy as np
+from math import isfinite
 
 from zhiyin.app.generated import DESCRIPTION_SOURCE, GENERATED
 from zhiyin.core.catalog import Catalog
@@ -50,4 +49,4 @@ def title(catalog: Catalog, row: int) -> str:
 
 def number(value: float) -> float | None:
     """`value`, or None where it is no finite number."""
-    return float(value) if np.isfinite(value) else None
+    return float(value) if isfinite(value) else None
