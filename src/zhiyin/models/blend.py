@@ -60,10 +60,9 @@ class BlendConfig(ModelConfig):
 @dataclass(frozen=True, eq=False)
 class Told:
     """What a part says of some queries. factors: (items,) what its standings count, which are of this form. scored: of
-    the part itself, None where nobody will ask why. scores, standing: (queries, items).
+    the part itself, None where it does not tell why or nobody will ask. scores, standing: (queries, items).
     """
 
-    part: Model
     factors: FloatVector
     form: str
     scored: Scored | None
@@ -254,14 +253,14 @@ class Blend:
         known, factors = self._fitted()
         for part, factor, form in zip(self.parts.values(), factors.T, self._weighing.forms, strict=True):
             if factor.any():
-                own = scored(part, queries) if kept else None
+                own = scored(part, queries) if kept and isinstance(part, AdditiveModel) else None
                 scores = part.score(queries) if own is None else own.scores
                 if scores.shape[1] < len(known):
                     # What the part knows nothing of stands below all others.
                     lowest = scores.min(axis=1, initial=0.0)
                     silent = np.repeat(lowest[:, None], len(known) - scores.shape[1], axis=1)
                     scores = np.concatenate([scores, silent], axis=1)
-                yield Told(part, factor, FORMS[form], own, scores, standings(scores, known, FORMS[form]))
+                yield Told(factor, FORMS[form], own, scores, standings(scores, known, FORMS[form]))
 
     def _fitted(self) -> tuple[BoolVector, FloatMatrix]:
         """(n_items,) which items training met, and (n_items, parts) what standings by the parts count."""
@@ -289,7 +288,7 @@ class BlendScored:
         for told in self.told:
             added = told.factors[items] * told.standing[row, items]
             scores = scores + added
-            if told.scored is not None and isinstance(told.part, AdditiveModel):
+            if told.scored is not None:
                 places = np.flatnonzero(told.factors[items])
                 spoken = told.scored.contributions(row, items[places]).parts
                 ranked = known[places] & (told.form == "ranks")

@@ -34,7 +34,12 @@ def standings(scores: FloatMatrix, known: BoolVector, form: str) -> FloatMatrix:
     """(n, items) float64, of scores (n, items) with `known` (items,). New items move no known one."""
     found = np.empty(scores.shape)
     old, new = np.flatnonzero(known), np.flatnonzero(~known)
-    for row, mine in enumerate(np.asarray(scores, np.float64)):
+    scores = np.asarray(scores, np.float64)
+    for row, mine in enumerate(scores):
+        if row and np.array_equal(mine, scores[row - 1]):
+            # As of a model that says the same of everybody.
+            found[row] = found[row - 1]
+            continue
         others = mine[old] if len(new) else mine
         if not len(others):
             found[row] = mine
@@ -51,8 +56,11 @@ def standings(scores: FloatMatrix, known: BoolVector, form: str) -> FloatMatrix:
 
 def steepness(scores: FloatVector) -> float:
     """What a score of one more counts, where those of known items are `scores`; 0 where all are equal."""
-    spread = float(scores.std()) if len(scores) else 0.0
-    return 1.0 / spread if spread else 0.0
+    if not len(scores):
+        return 0.0
+    apart = scores - scores.mean()
+    squares = float(apart @ apart)
+    return float(np.sqrt(len(scores) / squares)) if squares else 0.0
 
 
 def places(scores: FloatVector) -> IntVector:
@@ -62,13 +70,19 @@ def places(scores: FloatVector) -> IntVector:
 
 def _reciprocal(scores: FloatVector) -> FloatVector:
     """(n,) K / (K + rank), of those that are behind the best `RANKED` as their scores let expect."""
-    bar = _bar(scores)
+    n, bar = len(scores), _bar(scores)
     ahead, level = np.flatnonzero(scores > bar), np.flatnonzero(scores == bar)
     first, depth = len(ahead) + len(level), bar - scores.min()
-    below = np.maximum(bar - scores, 0.0) / depth if depth else np.zeros(len(scores))
-    found: FloatVector = K / (K + first + (len(scores) - first) * below)
+    fall = (n - first) / depth if depth else 0.0
+    # K + first + (n - first) (bar - score) / depth, in place: this is done for every item of every list.
+    found: FloatVector = scores * -fall
+    found += K + first + fall * bar
+    np.maximum(found, K, out=found)
+    np.divide(K, found, out=found)
     found[level] = K / (K + len(ahead))
-    found[ahead] = K / (K + places(scores[ahead]))
+    best_first = ahead[np.argsort(-scores[ahead])]
+    falling = -scores[best_first]
+    found[best_first] = K / (K + np.searchsorted(falling, falling))
     return found
 
 
@@ -86,4 +100,5 @@ def _bar(scores: FloatVector) -> float:
             scores = above
         elif len(above) + np.count_nonzero(scores == low) >= RANKED:
             return float(low)
-    return float(np.sort(scores)[-RANKED:][0])
+    place = max(0, len(scores) - RANKED)
+    return float(np.partition(scores, place)[place])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -78,8 +79,29 @@ class Block(nn.Module):
         """(tokens, dim)"""
         told = torch.cat([self.query(states), self.key(states), self.value(states)], 1)
         read = torch.cat([self._attended(told, tokens) for tokens in packed.groups]).index_select(0, packed.back)
+        return self._fed(states, read)
+
+    def last(self, states: Tensor, packed: Packed) -> Tensor:
+        """(n, dim) what `forward` says behind the last row of each history, where nobody asks of the others."""
+        told = torch.cat([self.key(states), self.value(states)], 1)
+        read = torch.cat([self._read_last(states, told, tokens) for tokens in packed.groups])
+        places = torch.cat([tokens[:, -1] for tokens in packed.groups])
+        return self._fed(states.index_select(0, places), read).index_select(0, places.argsort())
+
+    def _fed(self, states: Tensor, read: Tensor) -> Tensor:
+        """(k, dim) `states` (k, dim) with what they `read` (k, dim), and what that leads to."""
         states = self.attention_norm(states + self.drop(self.merge(read)))
         return cast(Tensor, self.feed_norm(states + self.drop(self.narrow(F.gelu(self.widen(states))))))
+
+    def _read_last(self, states: Tensor, told: Tensor, tokens: Tensor) -> Tensor:
+        """(n, dim) what the last of each line of `tokens` (n, width) reads."""
+        n, width = tokens.shape
+        parts = told.index_select(0, tokens.flatten()).view(n, width, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        key, value = parts.unbind()
+        query = self.query(states.index_select(0, tokens[:, -1])).view(n, 1, self.heads, -1).transpose(1, 2)
+        # A line ends with its last token again and again, which is to be read once.
+        real = F.pad(tokens.diff(dim=1) != 0, (1, 0), value=True)[:, None, None]
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=real).reshape(n, -1)
 
     def _attended(self, told: Tensor, tokens: Tensor) -> Tensor:
         """(n * width, dim) what each of `tokens` (n, width) reads of those before it and of itself."""
@@ -116,10 +138,14 @@ class Network(NextItemNetwork):
 
     def forward(self, packed: Packed, evidence: Tensor) -> Tensor:
         """(tokens, dim) states after each row of the histories."""
-        states = self.drop(F.embedding(packed.rows, evidence) + self.positions(packed.places))
-        for block in self.blocks:
+        return cast(Tensor, self.blocks[-1](self._below(packed, evidence), packed))
+
+    def _below(self, packed: Packed, evidence: Tensor) -> Tensor:
+        """(tokens, dim) states that the last block reads."""
+        states: Tensor = self.drop(F.embedding(packed.rows, evidence) + self.positions(packed.places))
+        for block in islice(self.blocks, len(self.blocks) - 1):
             states = block(states, packed)
-        return cast(Tensor, states)
+        return states
 
     def read(self, sequences: Sequence[IntVector], evidence: Tensor) -> Tensor:
         # With the row that starts a history, the latest place that training asked about is the last of the table.
@@ -127,7 +153,8 @@ class Network(NextItemNetwork):
         lengths = np.array([1 + len(sequence) for sequence in latest], np.int64)
         start = np.array([self.n_items])
         rows = np.concatenate([np.zeros(0, np.int64), *(part for sequence in latest for part in (start, sequence))])
-        return cast(Tensor, self(Packed.of(rows, lengths), evidence)[torch.from_numpy(np.cumsum(lengths) - 1)])
+        packed = Packed.of(rows, lengths)
+        return cast(Block, self.blocks[-1]).last(self._below(packed, evidence), packed)
 
 
 @dataclass(frozen=True)
