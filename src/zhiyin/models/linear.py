@@ -224,14 +224,14 @@ class LinearScored:
     def contributions(self, row: int, items: IntVector) -> Contributions:
         told = self._told[row]
         met, known = told.sources < self._n_known, items < self._n_known
-        added = np.zeros((len(items), len(told.sources)))
-        by_event = np.zeros((len(told.sources), int(known.sum())))
-        np.add.at(by_event, told.event, self._sums.parts(row, items[known]))
-        added[known] = by_event.T
+        spoken = np.zeros((len(told.event), len(items)))
+        spoken[:, known] = self._sums.parts(row, items[known])
+        parts = np.zeros((told.length, len(items)))
+        np.add.at(parts, told.places[told.event], spoken)
         if not known.all():
-            added[~known] = self._likeness.near(told.sources, items[~known]).T * told.drawn
+            near = self._likeness.near(told.sources, items[~known])
+            parts[np.ix_(told.places, ~known)] = told.drawn[:, None] * near
         if not met.all():
-            added[:, ~met] = self._likeness.near(told.sources[~met], items).T * told.drawn[~met]
-        parts = np.zeros((len(items), told.length))
-        parts[:, told.places] = added
-        return Contributions(np.zeros(len(items)), parts)
+            near = self._likeness.near(told.sources[~met], items)
+            parts[told.places[~met]] = told.drawn[~met, None] * near
+        return Contributions(np.zeros(len(items)), parts.T)

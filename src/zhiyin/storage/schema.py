@@ -60,7 +60,11 @@ events = Table(
     sqlite_autoincrement=True,
 )
 _OF_ONE_USER = "tenant", "user_id"
-Index("events_by_user", *(events.c[name] for name in (*_OF_ONE_USER, "timestamp", "seq"))).ddl_if(dialect="sqlite")
+_OF_A_HISTORY = "item_id", "event", "value"
+"""Events of one user lie all over a log of everybody: the index holds all that a history is made of."""
+Index("events_by_user", *(events.c[name] for name in (*_OF_ONE_USER, "timestamp", "seq", *_OF_A_HISTORY))).ddl_if(
+    dialect="sqlite"
+)
 # What has no time comes first, as in SQLite; there it is so by itself, and cannot be said.
 Index(
     "events_by_user", *(events.c[name] for name in _OF_ONE_USER), events.c.timestamp.nulls_first(), events.c.seq
@@ -190,6 +194,15 @@ def _keys(connection: Connection) -> None:
     metadata.create_all(connection, tables=[keys])
 
 
+def _histories_by_user(connection: Connection) -> None:
+    """PostgreSQL would look into the table all the same for what was written lately."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("DROP INDEX events_by_user")
+        connection.exec_driver_sql(
+            "CREATE INDEX events_by_user ON events (tenant, user_id, timestamp, seq, item_id, event, value)"
+        )
+
+
 def _lacks(connection: Connection, column: Column[Any]) -> bool:
     """A new database has every column from the first migration on, which makes the tables as they are now."""
     return column.name not in {there["name"] for there in inspect(connection).get_columns(column.table.name)}
@@ -203,6 +216,7 @@ MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     _row_numbers,
     _removed_items,
     _keys,
+    _histories_by_user,
 )
 """Applied in order, each once; one that has been released is never changed."""
 

@@ -37,12 +37,12 @@ def parts_by_item(answer: Answer, person: Person, rows: IntVector) -> FloatMatri
     items = person.query.history.items
     parts = answer.contributions(rows).parts
     order = np.argsort(items, kind="stable")
-    first = np.flatnonzero(np.diff(items[order], prepend=-1))
+    grouped = items[order]
+    first = np.flatnonzero(np.concatenate([[True], grouped[1:] != grouped[:-1]])[: len(items)])
     if len(first) == len(items):
         return parts
-    latest = order[np.append(first[1:], len(order)) - 1]
     summed = np.zeros_like(parts)
-    summed[:, latest] = np.add.reduceat(parts[:, order], first, axis=1)
+    summed[:, np.maximum.reduceat(order, first)] = np.add.reduceat(parts[:, order], first, axis=1)
     return summed
 
 
