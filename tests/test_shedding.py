@@ -1,18 +1,25 @@
 """What is too much is refused before it is read, and what was begun is answered."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from unittest.mock import Mock
 
 import httpx
 import pytest
+import uvicorn
 from doubles import NOW, films_stores, films_system
+from fastapi import FastAPI
 from servers import served
+from uvicorn.server import ServerState
 
 from zhiyin.app.service import RecommendRequest, Service
 from zhiyin.core.results import Recommendations
 from zhiyin.web import application
+from zhiyin.web.application import create_app
+from zhiyin.web.shedding import SheddingProtocol
 
 TIMEOUT_S = 60.0
 
@@ -144,3 +151,33 @@ def test_where_there_are_too_many_connections_the_next_is_told_when_to_come_agai
         while (later := httpx.get(f"{address}/api/v1/recommend/ann")).status_code != httpx.codes.OK:
             pass
         assert later.json()["items"]
+
+
+def test_of_many_that_come_at_the_same_moment_no_more_are_let_in_than_are_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(application, "MAX_AT_ONCE", 2)
+    question = b"GET /api/v1/items HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    async def crowd(app: FastAPI) -> tuple[list[bool], list[bytes]]:
+        config = uvicorn.Config(app, http=SheddingProtocol, lifespan="off")
+        config.load()
+        writes = []
+        for _ in range(4):
+            transport = Mock(get_write_buffer_size=Mock(return_value=0), get_extra_info=Mock(return_value=None))
+            client = SheddingProtocol(config, ServerState(), {}, asyncio.get_running_loop())
+            client.connection_made(transport)
+            # None of those before has had its turn of the loop yet.
+            client.data_received(question)
+            writes.append(transport.write)
+        at_once = [write.called for write in writes]
+        while not all(write.called for write in writes):
+            await asyncio.sleep(0)
+        return at_once, [write.call_args_list[0].args[0] for write in writes]
+
+    with closing(Service(films_system(), films_stores(), clock=lambda: NOW)) as service:
+        app = create_app(service)
+        refused_at_once, told = asyncio.run(crowd(app))
+        assert refused_at_once == [False, False, True, True]
+        assert [each.split()[1] for each in told] == [b"200", b"200", b"503", b"503"]
+        assert app.state.load.coming == app.state.load.answering == 0

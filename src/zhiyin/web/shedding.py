@@ -12,7 +12,7 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-MAX_AT_ONCE = 64
+MAX_AT_ONCE = 48
 """Requests that are answered at a time. Of more a machine answers no more in a second, and each of them later."""
 RETRY_SECONDS = 1
 HEALTH = "/api/health/"
@@ -27,6 +27,7 @@ _HEAD = (
     b"x-content-type-options: nosniff\r\n"
     b"content-security-policy: default-src 'none'\r\n"
 ) % (len(_BODY), RETRY_SECONDS)
+_ABOUT_HEALTH = f"GET {HEALTH}".encode()
 REFUSAL = b"%b\r\n%b" % (_HEAD, _BODY)
 LAST_REFUSAL = b"%bconnection: close\r\n\r\n%b" % (_HEAD, _BODY)
 _LINE = rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\x00]*)\r\n"
@@ -36,19 +37,30 @@ _NOT_ALONE = {b"content-length", b"transfer-encoding", b"upgrade", b"expect"}
 
 
 class Load:
-    """What one application answers now. held: bytes of bodies that are on their way. refused: told of each request that
-    is refused before it is read.
+    """What one application answers now. coming: requests that were read and wait for their turn of the loop. Of many
+    that come at the same moment all would be let in otherwise, and refused one by one behind the door. held: bytes of
+    bodies that are on their way. refused: told of each request that is refused before it is read.
     """
 
     def __init__(self, at_once: int = MAX_AT_ONCE, refused: Callable[[], None] = lambda: None) -> None:
         self.at_once = at_once
         self.answering = 0
+        self.coming = 0
         self.held = 0
         self.refused = refused
 
     @property
     def full(self) -> bool:
         return self.answering >= self.at_once
+
+    @property
+    def filling(self) -> bool:
+        """Whether it is full once all have had their turn."""
+        return self.answering + self.coming >= self.at_once
+
+    def had_its_turn(self) -> None:
+        """One that was coming is counted otherwise now, if it is answered."""
+        self.coming -= 1
 
 
 class SheddingProtocol(H11Protocol):
@@ -65,12 +77,17 @@ class SheddingProtocol(H11Protocol):
         self._load: Load = application.state.load
 
     def data_received(self, data: bytes) -> None:
-        full = self._load.full or self._crowded
-        if full and self._between_requests() and not data.startswith(f"GET {HEALTH}".encode()):
+        full = self._load.filling or self._crowded
+        if full and self._between_requests() and not data.startswith(_ABOUT_HEALTH):
             self._load.refused()
             self._refuse(data)
-        else:
-            super().data_received(data)
+            return
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before:
+            self._load.coming += 1
+            # Behind the first step of the request, which was put there by reading it.
+            self.loop.call_soon(self._load.had_its_turn)
 
     def _refuse(self, data: bytes) -> None:
         # Who asks and does not read has the last one.
