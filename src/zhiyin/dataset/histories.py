@@ -30,8 +30,8 @@ def rating_scale_of(events: Events, settings: PreparationSettings) -> tuple[floa
 def kinds_of(events: Events) -> tuple[tuple[str, ...], IntVector]:
     """The kinds that there are, and (n,) the place of each event's among them."""
     places: dict[str, int] = {}
-    inverse = np.fromiter((places.setdefault(kind, len(places)) for kind in events.event), np.int64, len(events))
-    return tuple(places), inverse
+    inverse = [places.setdefault(kind, len(places)) for kind in events.event.tolist()]
+    return tuple(places), np.array(inverse, np.int64)
 
 
 def rules_of(events: Events, settings: PreparationSettings) -> tuple[list[EventRule], IntVector]:
