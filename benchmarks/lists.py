@@ -28,7 +28,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import aiohttp
 import httpx
 import numpy as np
 import polars as pl
@@ -36,6 +35,7 @@ from costs import START, walks
 from memory import resident
 from moments import at_moments
 from serving import served
+from wire import Wire
 
 from zhiyin.app.clock import now_ms
 from zhiyin.app.contenders import MIXTURES
@@ -127,35 +127,36 @@ def differing(client: httpx.Client, store: str, artifact: Path, users: list[str]
 
 async def in_turn(base: str, address: Callable[[], str], seconds: float) -> float:
     """Requests a second of `CLIENTS` that each ask again when they are answered."""
-    answered, end = 0, time.perf_counter() + seconds
-    async with aiohttp.ClientSession(base, connector=aiohttp.TCPConnector(limit=0)) as session:
+    answered, end, wire = 0, time.perf_counter() + seconds, Wire(base)
 
-        async def client() -> None:
-            nonlocal answered
-            while time.perf_counter() < end:
-                await got(session, address())
-                answered += 1
+    async def client() -> None:
+        nonlocal answered
+        while time.perf_counter() < end:
+            await got(wire, address())
+            answered += 1
 
-        await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    wire.close()
     return answered / seconds
 
 
 async def at_random(base: str, address: Callable[[], str], rate: float, seconds: float) -> list[float]:
     """Milliseconds, sorted, of answers to requests that come at random moments, `rate` a second, whatever waits."""
-    async with aiohttp.ClientSession(base, connector=aiohttp.TCPConnector(limit=0)) as session:
+    wire = Wire(base)
 
-        async def client(_: int, moment: float) -> float:
-            await got(session, address())
-            return 1000 * (time.perf_counter() - moment)
+    async def client(_: int, moment: float) -> float:
+        await got(wire, address())
+        return 1000 * (time.perf_counter() - moment)
 
-        return sorted(await at_moments(rate, seconds, 1, client))
+    waits = sorted(await at_moments(rate, seconds, 1, client))
+    wire.close()
+    return waits
 
 
-async def got(session: aiohttp.ClientSession, address: str) -> None:
-    async with session.get(address) as response:
-        body = await response.read()
-        if response.status != httpx.codes.OK:
-            raise SystemExit(f"{address}: {response.status} {body!r}")
+async def got(wire: Wire, address: str) -> None:
+    told = await wire.get(address)
+    if told.status != httpx.codes.OK:
+        raise SystemExit(f"{address}: {told.status} {told.body!r}")
 
 
 @contextmanager

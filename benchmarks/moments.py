@@ -17,10 +17,18 @@ async def at_moments(
 
     rate: moments a second. Each question is begun at its moment: all begun at once, they would be late from the start.
     """
-    asked = []
+    told: dict[int, Told] = {}
+    asking: set[asyncio.Task[None]] = set()
+
+    async def one(place: int, moment: float) -> None:
+        told[place] = await ask(place, moment)
+
     gaps = np.random.default_rng(seed).exponential(1 / rate, int(rate * seconds))
     for place, moment in enumerate((time.perf_counter() + np.cumsum(gaps)).tolist()):
         if (early := moment - time.perf_counter()) > 0:
             await asyncio.sleep(early)
-        asked.append(asyncio.ensure_future(ask(place, moment)))
-    return await asyncio.gather(*asked)
+        # Those that are done are let go: to look through a hundred thousand for garbage takes seconds.
+        asking.add(task := asyncio.create_task(one(place, moment)))
+        task.add_done_callback(asking.discard)
+    await asyncio.gather(*asking)
+    return [told[place] for place in range(len(gaps))]

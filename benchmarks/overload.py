@@ -22,12 +22,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import httpx
 import numpy as np
 from lists import in_turn, list_of, made, on_a_core_of_its_own, trained
 from memory import resident
 from moments import at_moments
+from wire import Wire
 
 GOODPUT, REFUSAL_MS, GROWTH = 0.9, 100.0, 1.1
 TOLD_LATER = 503
@@ -44,21 +44,21 @@ class Answer:
 
 
 async def crowded(base: str, users: list[str], rate: float, seconds: float) -> list[Answer]:
-    patience = aiohttp.ClientTimeout(total=PATIENCE_SECONDS)
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(base, connector=connector, timeout=patience) as session:
+    wire = Wire(base)
 
-        async def client(place: int, _: float) -> Answer:
-            asked = time.perf_counter()
-            try:
-                async with session.get(list_of(users[place % len(users)])) as response:
-                    await response.read()
-                    status, later = response.status, "Retry-After" in response.headers
-            except aiohttp.ClientError:
-                status, later = 0, False
-            return Answer(status, later, 1000 * (time.perf_counter() - asked))
+    async def client(place: int, _: float) -> Answer:
+        asked = time.perf_counter()
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                told = await wire.get(list_of(users[place % len(users)]))
+            status, later = told.status, b"\r\nretry-after:" in told.head
+        except (OSError, EOFError):
+            status, later = 0, False
+        return Answer(status, later, 1000 * (time.perf_counter() - asked))
 
-        return await at_moments(rate, seconds, 3, client)
+    answers = await at_moments(rate, seconds, 3, client)
+    wire.close()
+    return answers
 
 
 def main() -> int:

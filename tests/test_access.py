@@ -1,5 +1,7 @@
 """Who may ask for what, and how a server that others can reach is kept from being open."""
 
+import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -18,6 +20,7 @@ from zhiyin.core.errors import ConfigError, InputError, StoreError
 from zhiyin.core.events import Events
 from zhiyin.core.stores import Scope, Which
 from zhiyin.storage.opening import open_stores
+from zhiyin.web import access as access_web
 from zhiyin.web.application import create_app
 
 LIKE = {"user_id": "ann", "item_id": "moon", "event": "like"}
@@ -111,6 +114,29 @@ def test_a_stranger_learns_nothing_but_that_keys_are_asked_for(app: FastAPI, sto
     stores.keys = Mock(find=Mock(side_effect=StoreError("gone")))
     silent = create_app(Service(films_system(), stores), keyed=True)
     assert status(silent, "GET", "/api/v1/users", f"zy-{'0' * 12}-{'0' * 43}") == 503
+
+
+def test_keys_that_are_looked_up_take_places(
+    app: FastAPI, stores: MemoryStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = f"zy-{'0' * 12}-{'0' * 43}"
+    monkeypatch.setattr(access_web, "LOOKING_UP_S", 0.05)
+    looked_up = threading.Event()
+    stores.keys = Mock(find=lambda _: looked_up.wait(60) and None)
+    slow = create_app(Service(films_system(), stores), keyed=True)
+    slow.state.load.at_once = 1
+
+    async def crowd() -> tuple[list[int], int]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(slow), base_url="http://shop") as client:
+            asked = [client.get("/api/v1/users", headers={"X-API-Key": bad}) for _ in range(3)]
+            told = [each.status_code for each in await asyncio.gather(*asked)]
+            looked_up.set()
+            return told, (await client.get("/api/v1/users", headers={"X-API-Key": bad})).status_code
+
+    assert asyncio.run(crowd()) == ([503, 503, 503], 401)
+    stores.keys = Mock(find=Mock(side_effect=RuntimeError("boom")))
+    broken = create_app(Service(films_system(), stores), keyed=True)
+    assert status(broken, "GET", "/api/v1/users", bad) == 500
 
 
 def test_a_key_is_good_until_it_is_revoked_or_has_expired(

@@ -23,16 +23,19 @@ def test_every_answer_comes_whichever_thread_makes_it() -> None:
 
 
 def test_an_error_and_a_question_taken_back_come_too() -> None:
-    answers, broken, gone = Answers(), Future[int](), Future[int]()
+    answers, broken, gone, odd = Answers(), Future[int](), Future[int](), Future[int]()
 
     async def asked() -> None:
-        waiting = answers.of(broken), answers.of(gone)
+        waiting = answers.of(broken), answers.of(gone), answers.of(odd)
+        odd.set_exception(StopIteration())
         broken.set_exception(ValueError("broken"))
         gone.cancel()
         with pytest.raises(ValueError, match="broken"):
             await waiting[0]
         with pytest.raises((asyncio.CancelledError, CancelledError)):
             await waiting[1]
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await waiting[2]
 
     asyncio.run(asked())
 

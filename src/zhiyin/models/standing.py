@@ -29,6 +29,9 @@ RANKED = 1_000
 
 SAMPLE = 500
 
+LEAST_DEPTH = 1e-290
+"""Scores that differ by less are equal: what one more would count is no number any more."""
+
 
 def standings(scores: FloatMatrix, known: BoolVector, form: str) -> FloatMatrix:
     """(n, items) float64, of scores (n, items) with `known` (items,). New items move no known one."""
@@ -73,7 +76,7 @@ def _reciprocal(scores: FloatVector) -> FloatVector:
     n, bar = len(scores), _bar(scores)
     ahead, level = np.flatnonzero(scores > bar), np.flatnonzero(scores == bar)
     first, depth = len(ahead) + len(level), bar - scores.min()
-    fall = (n - first) / depth if depth else 0.0
+    fall = (n - first) / depth if depth > LEAST_DEPTH else 0.0
     # K + first + (n - first) (bar - score) / depth, in place: this is done for every item of every list.
     found: FloatVector = scores * -fall
     found += K + first + fall * bar

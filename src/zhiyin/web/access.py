@@ -1,5 +1,6 @@
 """Which key opens which question."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from hashlib import sha256
@@ -19,6 +20,7 @@ from zhiyin.web.errors import RefusalError, error_answer, store_answer
 from zhiyin.web.shedding import HEALTH
 
 HEADER = "X-API-Key"
+LOOKING_UP_S = 10.0
 
 OPEN = frozenset({"/", "/favicon.ico", "/api/openapi.json"})
 OPEN_UNDER = (HEALTH, "/static/", "/locales/")
@@ -70,6 +72,8 @@ class Door:
             caller = await self._caller(Headers(scope=scope).get(HEADER))
         except StoreError as error:
             return store_answer(error)
+        except TimeoutError:
+            return store_answer(StoreError(f"a key was not found within {LOOKING_UP_S:g} seconds"))
         if caller is None:
             return error_answer(401, f"send a key that is good in the header {HEADER}")
         scope.setdefault("state", {})["caller"] = caller
@@ -78,7 +82,10 @@ class Door:
     async def _caller(self, key: str | None) -> Caller | None:
         if key is None:
             return None
-        return self._access.remembered(key) or await run_in_threadpool(self._access.caller, key)
+        if (caller := self._access.remembered(key)) is not None:
+            return caller
+        async with asyncio.timeout(LOOKING_UP_S):
+            return await run_in_threadpool(self._access.caller, key)
 
 
 async def authorised(

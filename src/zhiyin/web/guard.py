@@ -41,6 +41,16 @@ _HEADERS = _written(SECURITY_HEADERS)
 _HEADERS_OF_EMBEDDED = _written({**SECURITY_HEADERS, "Cross-Origin-Resource-Policy": "cross-origin"})
 
 
+def _told_later() -> Response:
+    return error_answer(503, TOO_MUCH, headers={"Retry-After": str(RETRY_SECONDS)})
+
+
+def _told_failed() -> Response:
+    """To who asked when something unexpected was raised, which the log tells."""
+    LOG.exception("a request failed unexpectedly")
+    return error_answer(500, "something went wrong here; the log of the server says what")
+
+
 Door: TypeAlias = Callable[[Scope], Awaitable[Response | None]]
 """The answer to those who stay outside, None for others."""
 
@@ -85,7 +95,7 @@ class Guard:
             async with asyncio.timeout(CLIENT_SECONDS):
                 await send(message)
 
-        outside = await self._door(scope)
+        outside = await self._outside(scope)
         body = bytearray()
         try:
             async with asyncio.timeout(CLIENT_SECONDS):
@@ -114,17 +124,29 @@ class Guard:
         except Exception:
             if started:
                 raise
-            LOG.exception("a request failed unexpectedly")
-            answer = error_answer(500, "something went wrong here; the log of the server says what")
-            await answer(scope, replayed, guarded)
+            await _told_failed()(scope, replayed, guarded)
         finally:
             self._load.answering -= counted
+
+    async def _outside(self, scope: Scope) -> Response | None:
+        """The answer to who may not come in. Who is looked up takes a place: strangers with keys that are none would
+        keep every thread busy otherwise.
+        """
+        if self._load.full and not scope["path"].startswith(HEALTH):
+            return _told_later()
+        self._load.answering += 1
+        try:
+            return await self._door(scope)
+        except Exception:
+            return _told_failed()
+        finally:
+            self._load.answering -= 1
 
     def _refusal(self, path: str, body: bytearray) -> Response | None:
         if len(body) > self._limit:
             return error_answer(413, f"the body is larger than {self._limit} bytes; send less at a time")
         if (self._load.full or self._load.held > MAX_HELD_BYTES) and not path.startswith(HEALTH):
-            return error_answer(503, TOO_MUCH, headers={"Retry-After": str(RETRY_SECONDS)})
+            return _told_later()
         return None
 
     async def _fill(self, body: bytearray, receive: Receive) -> bool:

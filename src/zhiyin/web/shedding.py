@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_AT_ONCE = 48
@@ -106,8 +107,9 @@ class SheddingProtocol(H11Protocol):
         return self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency
 
     def _between_requests(self) -> bool:
-        """Whether no request was begun that is not answered."""
-        return (self.cycle is None or self.cycle.response_complete) and not self.conn.trailing_data[0]
+        """Whether no request was begun that is not answered, or whose body is still on its way."""
+        answered = self.cycle is None or self.cycle.response_complete
+        return answered and self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
 
 
 def is_whole_question(data: bytes) -> bool:

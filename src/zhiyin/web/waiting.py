@@ -52,6 +52,7 @@ class _Letters:
             if done.cancelled():
                 waiting.cancel()
             elif (error := done.exception()) is not None:
-                waiting.set_exception(error)
+                # An event loop takes any error but this one, and would bring nobody else's answer any more.
+                waiting.set_exception(RuntimeError(repr(error)) if isinstance(error, StopIteration) else error)
             else:
                 waiting.set_result(done.result())
