@@ -68,7 +68,10 @@ def steepness(scores: FloatVector) -> float:
 
 def places(scores: FloatVector) -> IntVector:
     """(n,) how many of the `scores` (n,) are higher."""
-    return np.searchsorted(np.sort(-scores), -scores)
+    order = np.argsort(-scores)
+    falling, found = -scores[order], np.empty(len(scores), np.int64)
+    found[order] = np.searchsorted(falling, falling)
+    return found
 
 
 def _reciprocal(scores: FloatVector) -> FloatVector:
@@ -83,9 +86,7 @@ def _reciprocal(scores: FloatVector) -> FloatVector:
     np.maximum(found, K, out=found)
     np.divide(K, found, out=found)
     found[level] = K / (K + len(ahead))
-    best_first = ahead[np.argsort(-scores[ahead])]
-    falling = -scores[best_first]
-    found[best_first] = K / (K + np.searchsorted(falling, falling))
+    found[ahead] = K / (K + places(scores[ahead]))
     return found
 
 

@@ -25,6 +25,7 @@ def top_n(scores: FloatMatrix, n: int, eligible: np.ndarray | None = None) -> To
     eligible: bool, (items,) for all queries or (queries, items). Of equal scores the lower row comes first.
     Raises `InputError` when `n` is below 1, or when an eligible score is NaN.
     """
+    _check_length(n)
     queries, _ = scores.shape
     rows = np.full((queries, n), UNKNOWN, np.int64)
     best = np.full((queries, n), np.nan, np.float64)
@@ -40,8 +41,7 @@ def best_of(scores: FloatVector, n: int, eligible: BoolVector | None = None) -> 
 
     Nothing where nothing is `eligible` (items,). Raises `InputError` as `top_n` does.
     """
-    if n < 1:
-        raise InputError(f"a list must have at least one place, not {n}")
+    _check_length(n)
     if not len(scores):
         return np.empty(0, np.int64), np.empty(0)
     masked = scores if eligible is None else np.where(eligible, scores, -np.inf)
@@ -57,6 +57,11 @@ def best_of(scores: FloatVector, n: int, eligible: BoolVector | None = None) -> 
 def lifted(scores: FloatVector, lift: FloatVector | None) -> FloatVector:
     """(items,) with `lift` (items,) more, in standard deviations of the `scores`, whatever a model's scale is."""
     return scores if lift is None else scores + lift * (float(scores.std()) or 1.0)
+
+
+def _check_length(n: int) -> None:
+    if n < 1:
+        raise InputError(f"a list must have at least one place, not {n}")
 
 
 def _bar(scores: FloatVector, n: int) -> float:

@@ -9,6 +9,7 @@ from zhiyin.app.serving.state import ServingState
 from zhiyin.core.arrays import IntVector, TextVector
 from zhiyin.core.dataset import Query
 from zhiyin.core.events import Events
+from zhiyin.core.histories import History
 from zhiyin.core.stores import Stores
 from zhiyin.dataset.features import user_vector
 from zhiyin.dataset.histories import told_of
@@ -33,8 +34,7 @@ class Person:
 
     @cached_property
     def likes(self) -> bool:
-        # A history of nothing but dislikes tells a model what to avoid, not what to offer.
-        return bool((self.query.history.weights > 0).any())
+        return _likes(self.query.history)
 
 
 def person_of(user_id: str, state: ServingState, stores: Stores, now: int) -> Person:
@@ -70,6 +70,11 @@ def _told(events: Events, user_ids: Sequence[str], state: ServingState, stores: 
         features = None
         if system.user_columns:
             features = user_vector(system.user_columns, stores.users.attributes(user_id))
-        visiting = not (log.history.weights > 0).any()
-        people.append(Person(user_id, log.kinds, Query(log.history, now, features), log.seen, visiting))
+        query, visiting = Query(log.history, now, features), not _likes(log.history)
+        people.append(Person(user_id, log.kinds, query, log.seen, visiting))
     return people
+
+
+def _likes(history: History) -> bool:
+    # A history of nothing but dislikes tells a model what to avoid, not what to offer.
+    return bool((history.weights > 0).any())
