@@ -26,6 +26,7 @@ from zhiyin.core.stores import (
     ImpressionStore,
     Key,
     KeyStore,
+    ShownList,
     Taste,
     TasteStore,
     UserStore,
@@ -93,21 +94,18 @@ class MemoryEvents:
 
 class MemoryImpressions:
     def __init__(self) -> None:
-        self.logged: list[Impressions] = []
+        self.logged: list[ShownList] = []
 
-    def log(self, impressions: Impressions) -> int:
-        self.logged.append(impressions)
-        return len(impressions)
+    def log(self, lists: Sequence[ShownList]) -> int:
+        self.logged += lists
+        return len(lists)
 
     def read(self, recommendation_id: str) -> Impressions:
-        for shown in self.logged:
-            rows = shown.recommendation_id == recommendation_id
-            if rows.any():
-                return Impressions(**{k: getattr(shown, k)[rows] for k in shown.__dataclass_fields__})
-        raise KeyError(recommendation_id)
+        return Impressions.of([each for each in self.logged if each.served.recommendation_id == recommendation_id][:1])
 
     def every(self) -> Iterator[Events]:
-        for shown in self.logged:
+        for each in self.logged:
+            shown = Impressions.of([each])
             yield Events.build(
                 user_id=shown.user_id.tolist(),
                 item_id=shown.item_id.tolist(),

@@ -5,10 +5,10 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from databases import Server
 from servers import small_shop
@@ -19,8 +19,9 @@ from zhiyin.app.loading import load_system
 from zhiyin.cli import application
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.errors import InputError, StoreError
-from zhiyin.core.events import MISSING_TIME, Events, text
-from zhiyin.core.stores import Impressions, Key, Taste
+from zhiyin.core.events import MISSING_TIME, Events
+from zhiyin.core.results import Reason, Recommendations, Recommended
+from zhiyin.core.stores import Key, ShownList, Taste
 from zhiyin.storage.copying import TABLES, reading
 from zhiyin.storage.opening import open_stores
 
@@ -66,18 +67,8 @@ def fill_shop(url: str) -> None:
             stores.users.upsert(Users.build(user_id=["z", "张伟"], attributes={"city": [None, "上海"]}))
             stores.tastes.write("张伟", Taste("noir", "edited"))
             stores.keys.add(Key("k", ("read",), None, "shop", 1, None), "digest")
-            shown = Impressions(
-                recommendation_id=text(["r"]),
-                user_id=text(["张伟"]),
-                item_id=text(["i"]),
-                position=np.array([1]),
-                score=np.array([0.1]),
-                propensity=np.array([1 / 3]),
-                rung=text(["personal"]),
-                manifest_id=text(["m"]),
-                timestamp=np.array([7]),
-            )
-            stores.impressions.log(shown)
+            served = Recommendations("张伟", [Recommended("i", 1, 0.1, Reason("none"), 1 / 3)], "personal", "r", "m")
+            stores.impressions.log([ShownList(served, 7)])
 
 
 def everything(url: str) -> dict[str, list[Any]]:
@@ -133,6 +124,39 @@ def damaged(file: Path, out: Path, change: Callable[[str, bytes], tuple[str, byt
             if changed is not None:
                 other.writestr(*changed)
     return out
+
+
+def test_a_backup_with_a_row_an_item_of_what_was_shown_comes_back_with_a_row_a_list(
+    fresh: Fresh, fresh_file: Fresh, tmp_path: Path
+) -> None:
+    ours, theirs = fresh_file(), fresh()
+    fill_shop(ours)
+    back_up(ours, tmp_path / "new.zip")
+    places = [("late", 1, "x"), ("early", 2, "b"), ("early", 1, "a"), ("late", 2, "y")]
+    shared = {"tenant": "default", "user_id": "张伟", "rung": "personal", "manifest_id": "m", "timestamp": None}
+    rows = [
+        {**shared, "recommendation_id": name, "position": place, "item_id": item, "score": 0.5, "propensity": 1.0}
+        for name, place, item in places
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+    def former(name: str, content: bytes) -> tuple[str, bytes]:
+        if name == "tables/shown_lists.jsonl":
+            return "tables/impressions.jsonl", lines
+        if name == "contents.json":
+            contents = json.loads(content)
+            for each, value in ((contents["rows"], 4), (contents["sha256"], sha256(lines).hexdigest())):
+                told = next(key for key in each if "shown_lists" in key)
+                del each[told]
+                each[told.replace("shown_lists", "impressions")] = value
+            return name, json.dumps(contents).encode()
+        return name, content
+
+    assert restore(damaged(tmp_path / "new.zip", tmp_path / "old.zip", former), theirs).rows["shown_lists"] == 2
+    with closing(open_stores(theirs)) as stores:
+        (events,) = stores.impressions.every()
+        assert list(zip(events.item_id, events.position, strict=True)) == [("a", 1), ("b", 2), ("x", 1), ("y", 2)]
+        assert list(stores.impressions.read("early").item_id) == ["a", "b"]
 
 
 def test_a_backup_that_is_damaged_is_refused_before_anything_is_written(fresh_file: Fresh, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.dataset import Dataset
 from zhiyin.core.errors import ConfigError, InputError
 from zhiyin.core.events import MISSING_POSITION, MISSING_TIME, Events, text
-from zhiyin.core.stores import Impressions
+from zhiyin.core.results import Reason, Recommendations, Recommended
+from zhiyin.core.stores import ShownList
 from zhiyin.dataset.cleaning import clean
 from zhiyin.dataset.histories import history_of
 from zhiyin.dataset.prepare import prepare
@@ -403,20 +404,8 @@ def test_lists_that_were_served_are_known_as_shown(tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path / 'events.db'}"
     stores = open_stores(store)
     stores.events.append(random_events(0))
-    n = 3
-    stores.impressions.log(
-        Impressions(
-            recommendation_id=text(["r"] * n),
-            user_id=text(["u1"] * n),
-            item_id=text(["i1", "i2", "i3"]),
-            position=np.arange(n) + 1,
-            score=np.ones(n),
-            propensity=np.ones(n),
-            rung=text(["personal"] * n),
-            manifest_id=text(["m"] * n),
-            timestamp=np.full(n, 7),
-        )
-    )
+    lines = [Recommended(item, rank, 1.0, Reason("none")) for rank, item in enumerate(("i1", "i2", "i3"), start=1)]
+    stores.impressions.log([ShownList(Recommendations("u1", lines, "personal", "r", "m"), 7)])
     stores.close()
     data = prepare_dataset(store, PLAIN)
     assert data.exposures is not None

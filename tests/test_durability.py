@@ -142,7 +142,7 @@ def test_what_somebody_was_shown_is_erased_before_it_is_logged(tmp_path: Path) -
     service = Service(films_system(), stores, clock=lambda: NOW, committer=Committer(stores))
     service.record(Events.build(user_id=["kim"], item_id=["alien"], event="like"))
     served = service.recommend(RecommendRequest("kim", 3))
-    assert service.records.remove_person("kim") == 1 + 3
+    assert service.records.remove_person("kim") == 1 + 1
     service.close()
     with closing(open_stores(url)) as again, pytest.raises(NotFoundError):
         again.impressions.read(served.recommendation_id)

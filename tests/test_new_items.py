@@ -365,7 +365,7 @@ def test_what_does_not_fit_is_shown_in_its_share(stores: MemoryStores) -> None:
     assert ids(service.recommend(RecommendRequest(SEA, 8))) == ids(served)
     assert ids(service.recommend_many([SEA], 8)[0]) == ids(served)
     assert isinstance(stores.impressions, MemoryImpressions)
-    assert stores.impressions.logged[-1].propensity.tolist() == [1.0] * 8
+    assert [line.propensity for line in stores.impressions.logged[-1].served.items] == [1.0] * 8
 
 
 def test_a_visitor_is_shown_what_came_last_as_what_it_is(stores: MemoryStores) -> None:

@@ -212,7 +212,7 @@ def test_the_first_shelf_is_narrowed_and_every_logged_list_is_one_that_was_answe
     empty = service.shelves("ann", 9, ("no such thing",)).shelves
     assert (empty[0].kind, empty[0].recommendations.items) == ("for-you", ())
     assert isinstance(stores.impressions, MemoryImpressions)
-    logged = {name for batch in stores.impressions.logged for name in batch.recommendation_id}
+    logged = {shown.served.recommendation_id for shown in stores.impressions.logged}
     answered = {s.recommendations.recommendation_id for s in (*shelves, *stranger, *empty) if s.recommendations.items}
     assert logged == answered
 

@@ -15,8 +15,9 @@ from databases import Server
 
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.errors import InputError, NotFoundError, StoreError
-from zhiyin.core.events import MISSING_TIME, Events, text
-from zhiyin.core.stores import Cursor, Impressions, Key, Stores, Taste, Which
+from zhiyin.core.events import MISSING_TIME, Events
+from zhiyin.core.results import Reason, Recommendations, Recommended
+from zhiyin.core.stores import Cursor, Key, ShownList, Stores, Taste, Which
 from zhiyin.storage.opening import DatabaseStores, open_stores
 from zhiyin.storage.schema import MIGRATIONS, metadata
 
@@ -64,18 +65,9 @@ def _events(*ids: str, user: str = "u", times: list[int] | None = None) -> Event
     )
 
 
-def _impressions(recommendation: str) -> Impressions:
-    return Impressions(
-        recommendation_id=text([recommendation] * 2),
-        user_id=text(["u", "u"]),
-        item_id=text(["b", "a"]),
-        position=np.array([2, 1]),
-        score=np.array([0.5, 0.9]),
-        propensity=np.array([1.0, 1.0]),
-        rung=text(["personal"] * 2),
-        manifest_id=text(["m"] * 2),
-        timestamp=np.array([5, MISSING_TIME]),
-    )
+def _shown(recommendation: str, now: int = 5) -> ShownList:
+    lines = Recommended("a", 1, 0.9, Reason("none")), Recommended("b", 2, np.inf, Reason("popular"), 0.25)
+    return ShownList(Recommendations("u", lines, "personal", recommendation, "m"), now)
 
 
 def test_events_come_back_as_they_went_in(opened: Open) -> None:
@@ -231,7 +223,7 @@ def test_tenants_do_not_see_each_other(opened: Open) -> None:
     one.events.append(_events("1"))
     one.catalog.upsert(Catalog.build(item_id=["i"], title=["t"]))
     one.users.upsert(Users.build(user_id=["u"]))
-    one.impressions.log(_impressions("r"))
+    one.impressions.log([_shown("r")])
     assert list(other.events.read()) == []
     assert other.events.last_sequence() == 0
     assert other.events.user_counts(5) == []
@@ -331,27 +323,28 @@ def test_users_keep_their_attributes(opened: Open) -> None:
     assert {name: list(column) for name, column in read.attributes.items()} == {"city": ["上海", None]}
 
 
-def test_impressions_are_logged_once_and_read_in_order(opened: Open) -> None:
+def test_lists_are_logged_once_and_read_in_order(opened: Open) -> None:
     impressions = opened().impressions
-    assert impressions.log(_impressions("r")) == 2
-    assert impressions.log(_impressions("r")) == 0
+    assert impressions.log([_shown("r"), _shown("s", MISSING_TIME)]) == 2
+    assert impressions.log([_shown("r", 6), _shown("t")]) == 1
     read = impressions.read("r")
-    assert list(read.item_id) == ["a", "b"]
-    assert list(read.score) == [0.9, 0.5]
-    assert list(read.timestamp) == [MISSING_TIME, 5]
+    assert (list(read.item_id), list(read.position)) == (["a", "b"], [1, 2])
+    assert (read.score[0], list(read.propensity), list(read.timestamp)) == (0.9, [1.0, 0.25], [5, 5])
+    assert np.isnan(read.score[1]), "what is no number in every database is none"
+    assert list(impressions.read("s").timestamp) == [MISSING_TIME] * 2
 
 
 def test_all_that_was_shown_is_read_in_batches(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zhiyin.storage.database.BATCH", 3)
+    monkeypatch.setattr("zhiyin.storage.shown.AT_ONCE", 2)
     one, other = opened("one").impressions, opened("other").impressions
-    for name in "abc":
-        one.log(_impressions(name))
-    other.log(_impressions("d"))
+    for name in "cab":
+        one.log([_shown(name, MISSING_TIME if name == "a" else 5)])
+    other.log([_shown("d")])
     batches = list(one.every())
-    assert [len(batch) for batch in batches] == [3, 3]
-    assert [item for batch in batches for item in batch.item_id] == ["b", "a"] * 3
-    assert list(batches[0].position) == [2, 1, 2]
-    assert list(batches[0].timestamp) == [5, MISSING_TIME, 5]
+    assert [len(batch) for batch in batches] == [4, 2]
+    assert [item for batch in batches for item in batch.item_id] == ["a", "b"] * 3
+    assert list(batches[0].position) == [1, 2, 1, 2]
+    assert list(batches[0].timestamp) == [5, 5, MISSING_TIME, MISSING_TIME]
     assert set(batches[0].event) == {"impression"}
 
 
@@ -361,10 +354,11 @@ def test_erasure_reaches_every_table_and_the_bytes_on_disk(in_file: Open, tmp_pa
     stores.events.append(_events("1", "2", user=secret))
     stores.events.append(_events("3"))
     stores.users.upsert(Users.build(user_id=[secret], attributes={"age": ["25"]}))
+    stores.impressions.log([ShownList(replace(_shown("r").served, user_id=secret), 5)])
     stores.tastes.write(secret, Taste(f"{secret} likes noir", "edited"))
     stores.keys.add(Key("k", ("read",), secret, "", 1, 2), "digest")
     last = stores.events.last_sequence()
-    assert stores.events.erase(secret).removed == {"events": 2, "users": 1, "impressions": 0, "tastes": 1, "keys": 1}
+    assert stores.events.erase(secret).removed == {"events": 2, "users": 1, "shown_lists": 1, "tastes": 1, "keys": 1}
     assert list(Events.concat(stores.events.read()).event_id) == ["3"]
     stores.events.append(_events("4"))
     assert stores.events.last_sequence() > last
@@ -609,3 +603,22 @@ def test_a_store_of_a_newer_version_is_refused(in_file: Open, tmp_path: Path) ->
     connection.close()
     with pytest.raises(StoreError, match="upgrade zhiyin"):
         in_file()
+
+
+def test_who_writes_waits_for_another_process_and_is_told_when_it_does_not_end(
+    in_file: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = in_file()
+    with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(stores.events.append, _events("1"))
+            assert not writing.done()
+            other.execute("COMMIT")
+            assert writing.result().added == 1
+        other.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr("zhiyin.storage.sqlite.BUSY_TIMEOUT_MS", 5)
+        with pytest.raises(StoreError, match="locked"):
+            stores.events.append(_events("2"))
+        other.execute("COMMIT")
+    assert stores.events.append(_events("2")).added == 1

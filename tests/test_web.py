@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import re
+import threading
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 from zlib import compress
 
+import anyio.to_thread
 import httpx
 import pytest
 import structlog
@@ -295,6 +297,23 @@ def test_more_than_can_be_answered_at_once_is_told_to_come_again() -> None:
     first, refused, health, later = asyncio.run(crowd())
     assert (first, refused.status_code, health, later) == (200, 503, 200, 200)
     assert (refused.headers["retry-after"], refused.headers["x-content-type-options"]) == ("1", "nosniff")
+
+
+def test_a_process_says_that_it_lives_while_every_thread_waits_for_a_store() -> None:
+    free, app = threading.Event(), create_app(Service(films_system(), films_stores(), clock=lambda: NOW))
+
+    async def ask() -> int:
+        limiter = anyio.to_thread.current_default_thread_limiter()
+        limiter.total_tokens = 1
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
+            waiting = asyncio.create_task(anyio.to_thread.run_sync(free.wait))
+            await asyncio.sleep(0)
+            live = await asyncio.wait_for(client.get("/api/health/live"), 5)
+            free.set()
+            await waiting
+        return live.status_code
+
+    assert asyncio.run(ask()) == 200
 
 
 def test_lists_from_a_real_store_agree_with_the_batch_and_reflect_concurrent_events(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import zhiyin
 from zhiyin.app.loading import VECTORS
 from zhiyin.artifacts.folder import sha256_of, versions
 from zhiyin.core.errors import InputError
-from zhiyin.storage.copying import TABLES, Row, fill, reading
+from zhiyin.storage.copying import READABLE, TABLES, Row, fill, reading
 from zhiyin.storage.opening import open_stores
 
 FORMAT = 1
@@ -124,7 +124,7 @@ def _checked(file: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
         raise InputError(f"{file}: is no backup ({error})") from error
     if form != FORMAT:
         raise InputError(f"{file}: format {form}, this program reads {FORMAT}")
-    if set(told["rows"]) - set(TABLES):
+    if set(told["rows"]) - READABLE:
         raise InputError(f"{file}: holds tables that this program does not know; upgrade zhiyin")
     for name, expected in hashes.items():
         parts = PurePosixPath(name).parts

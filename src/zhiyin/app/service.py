@@ -23,11 +23,9 @@ from zhiyin.app.serving.recording import (
     ItemsRefusedError,
     Problem,
     RowsRefusedError,
-    Shown,
     checked_events,
     checked_id,
     checked_items,
-    impressions_of,
 )
 from zhiyin.app.serving.records import Records
 from zhiyin.app.serving.shelves import Shelf, Shelves, shelves_of
@@ -43,7 +41,7 @@ from zhiyin.core.catalog import Catalog
 from zhiyin.core.events import MISSING_TIME, Events
 from zhiyin.core.models import LanguageModel
 from zhiyin.core.results import Recommendations
-from zhiyin.core.stores import AppendReport, Stores, Taste
+from zhiyin.core.stores import AppendReport, ShownList, Stores, Taste
 from zhiyin.core.vocabulary import UNKNOWN
 
 __all__ = [
@@ -349,12 +347,12 @@ class Service:
 
     def _log(self, lists: Sequence[Recommendations]) -> None:
         now = self.clock()
-        shown = [Shown(served, now) for served in lists if served.items]
+        shown = [ShownList(served, now) for served in lists if served.items]
         if not shown:
             return
         with self.stages.of(LOG):
             if self._committer is None:
-                self._stores.impressions.log(impressions_of(shown))
+                self._stores.impressions.log(shown)
             else:
                 self._committer.log(shown)
 

@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, NewType, Protocol, TypeAlias
+from typing import Literal, NewType, Protocol, Self, TypeAlias
+
+import numpy as np
 
 from zhiyin.core.arrays import FloatVector, IntVector, TextVector
 from zhiyin.core.catalog import Catalog, Users
-from zhiyin.core.events import Events
+from zhiyin.core.events import Events, text
+from zhiyin.core.results import Recommendations
 
 Cursor = NewType("Cursor", int)
 """A place in the event log: everything up to and including this sequence number has been read."""
@@ -28,6 +31,14 @@ class ErasureReport:
     removed: dict[str, int]
 
 
+@dataclass(frozen=True)
+class ShownList:
+    """A list and when it was shown, in epoch ms."""
+
+    served: Recommendations
+    now: int
+
+
 @dataclass(frozen=True, eq=False)
 class Impressions:
     """What was shown, where, with which propensity: one row an item of a served list."""
@@ -44,6 +55,21 @@ class Impressions:
 
     def __len__(self) -> int:
         return len(self.user_id)
+
+    @classmethod
+    def of(cls, lists: Sequence[ShownList]) -> Self:
+        places = [(shown.served, item, shown.now) for shown in lists for item in shown.served.items]
+        return cls(
+            recommendation_id=text(served.recommendation_id for served, _, _ in places),
+            user_id=text(served.user_id for served, _, _ in places),
+            item_id=text(item.item_id for _, item, _ in places),
+            position=np.asarray([item.rank for _, item, _ in places], np.int64),
+            score=np.asarray([item.score for _, item, _ in places], np.float64),
+            propensity=np.asarray([item.propensity for _, item, _ in places], np.float64),
+            rung=text(served.rung for served, _, _ in places),
+            manifest_id=text(served.manifest_id for served, _, _ in places),
+            timestamp=np.asarray([now for _, _, now in places], np.int64),
+        )
 
 
 @dataclass(frozen=True)
@@ -158,9 +184,13 @@ class UserStore(Protocol):
 
 
 class ImpressionStore(Protocol):
-    def log(self, impressions: Impressions) -> int: ...
+    def log(self, lists: Sequence[ShownList]) -> int:
+        """Keeps lists as they were shown; the number of those that were not known."""
+        ...
 
-    def read(self, recommendation_id: str) -> Impressions: ...
+    def read(self, recommendation_id: str) -> Impressions:
+        """Of one list, in its order. Raises `NotFoundError` for an id that was never logged."""
+        ...
 
     def every(self) -> Iterator[Events]:
         """Batches of all that was shown, as events of the kind "impression", at most some tens of thousands each."""

@@ -21,12 +21,15 @@ TABLES: Mapping[str, Table] = {
         schema.items,
         schema.catalog_revisions,
         schema.users,
-        schema.impressions,
+        schema.shown_lists,
         schema.tastes,
         schema.keys,
     )
 }
 """By name, all that hold what somebody brought."""
+
+READABLE = frozenset({*TABLES, schema.former_impressions.name})
+"""Names of tables that can be put into a database; backups may come from earlier versions."""
 
 _ROWS = 10_000
 
@@ -63,11 +66,21 @@ def fill(database: Database, tables: Iterable[tuple[str, Iterable[Row]]]) -> dic
             if connection.execute(select(table).limit(1)).first() is not None:
                 raise StoreError(f"{database.name}: the table {name} is not empty; restore into a new store")
         for name, rows in tables:
-            coming = iter(rows)
-            while some := list(islice(coming, _ROWS)):
-                connection.execute(insert(TABLES[name]), some)
-                written[name] += len(some)
+            if name in TABLES:
+                written[name] += _put(connection, TABLES[name], rows)
+            else:
+                schema.add_former_impressions(connection)
+                _put(connection, schema.former_impressions, rows)
+                written[schema.shown_lists.name] += schema.gather_impressions(connection)
         database.filled(connection)
+    return written
+
+
+def _put(connection: Connection, table: Table, rows: Iterable[Row]) -> int:
+    coming, written = iter(rows), 0
+    while some := list(islice(coming, _ROWS)):
+        connection.execute(insert(table), some)
+        written += len(some)
     return written
 
 

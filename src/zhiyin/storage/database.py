@@ -76,15 +76,17 @@ class Database(ABC):
             finally:
                 self._local.reader = None
 
-    def batches(self, statement: Executable, tenant: str, after: int = 0) -> Iterator[Sequence[Any]]:
-        """At most `BATCH` rows at a time, each read in a transaction of its own.
+    def batches(
+        self, statement: Executable, tenant: str, after: int = 0, at_once: int = BATCH
+    ) -> Iterator[Sequence[Any]]:
+        """At most `at_once` rows at a time, each time in a transaction of its own.
 
         statement: takes `tenant`, `after` and `limit`; the first column of its rows is their place, by which they are
         in order, and which is above `after`.
         """
         while True:
             with self.read() as connection:
-                rows = connection.execute(statement, {"tenant": tenant, "after": after, "limit": BATCH}).all()
+                rows = connection.execute(statement, {"tenant": tenant, "after": after, "limit": at_once}).all()
             if not rows:
                 return
             after = rows[-1][0]

@@ -132,7 +132,7 @@ class StoredEvents:
         """Removes the user from every table of this tenant, and from what the database keeps besides."""
         removed = {}
         with self._database.write() as connection:
-            for table in (schema.events, schema.users, schema.impressions, schema.tastes, schema.keys):
+            for table in (schema.events, schema.users, schema.shown_lists, schema.tastes, schema.keys):
                 condition = (table.c.tenant == self._tenant) & (table.c.user_id == user_id)
                 removed[table.name] = connection.execute(
                     select(func.count()).select_from(table).where(condition)

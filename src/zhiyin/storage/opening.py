@@ -15,8 +15,9 @@ from zhiyin.core.stores import CatalogStore, EventStore, Held, ImpressionStore, 
 from zhiyin.storage.database import Database
 from zhiyin.storage.events import StoredEvents
 from zhiyin.storage.keys import StoredKeys
+from zhiyin.storage.shown import StoredImpressions
 from zhiyin.storage.sqlite import SqliteDatabase
-from zhiyin.storage.tables import StoredCatalog, StoredImpressions, StoredUsers
+from zhiyin.storage.tables import StoredCatalog, StoredUsers
 from zhiyin.storage.tastes import StoredTastes
 
 _SQLITE = "sqlite:///"

@@ -1,7 +1,9 @@
 """The tables, and the ordered migrations that bring a database to them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import groupby, islice
+from math import isfinite
 from typing import Any
 
 from sqlalchemy import (
@@ -29,6 +31,7 @@ from sqlalchemy.dialects import postgresql
 from zhiyin.core.errors import StoreError
 
 metadata = MetaData()
+_AT_ONCE = 2_000
 
 Whole = BigInteger().with_variant(Integer(), "sqlite")
 Name = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
@@ -106,22 +109,23 @@ users = Table(
     PrimaryKeyConstraint("tenant", "user_id"),
 )
 
-impressions = Table(
-    "impressions",
+shown_lists = Table(
+    "shown_lists",
     metadata,
     Column("tenant", Name, nullable=False),
     Column("recommendation_id", Name, nullable=False),
-    Column("position", Whole, nullable=False),
     Column("user_id", Name, nullable=False),
-    Column("item_id", Name, nullable=False),
-    Column("score", Float, nullable=False),
-    Column("propensity", Float, nullable=False),
     Column("rung", Text, nullable=False),
     Column("manifest_id", Text, nullable=False),
     Column("timestamp", Whole),
-    PrimaryKeyConstraint("tenant", "recommendation_id", "position"),
-    Index("impressions_by_user", "tenant", "user_id"),
+    # Of each place, best first: item, rank, score or null, propensity.
+    Column("places", JSON, nullable=False),
+    PrimaryKeyConstraint("tenant", "recommendation_id"),
+    Index("shown_lists_by_user", "tenant", "user_id"),
 )
+
+_OF_A_LIST = "tenant", "recommendation_id", "user_id", "rung", "manifest_id", "timestamp"
+"""What stood beside each of its places."""
 
 tastes = Table(
     "tastes",
@@ -154,12 +158,31 @@ keys = Table(
 )
 
 
-NUMBERED = (items, users, impressions)
+former_impressions = Table(
+    "impressions",
+    MetaData(),
+    Column("tenant", Name, nullable=False),
+    Column("recommendation_id", Name, nullable=False),
+    Column("position", Whole, nullable=False),
+    Column("user_id", Name, nullable=False),
+    Column("item_id", Name, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("propensity", Float, nullable=False),
+    Column("rung", Text, nullable=False),
+    Column("manifest_id", Text, nullable=False),
+    Column("timestamp", Whole),
+    PrimaryKeyConstraint("tenant", "recommendation_id", "position"),
+    Index("impressions_by_user", "tenant", "user_id"),
+)
+"""Of stores before the ninth version, a row an item."""
+
+NUMBERED = (items, users, shown_lists)
 """Read in the order in which their rows came, by `rowid`."""
 
 
 def _first_tables(connection: Connection) -> None:
-    metadata.create_all(connection, tables=[events, items, users, impressions])
+    metadata.create_all(connection, tables=[events, items, users])
+    former_impressions.create(connection)
 
 
 def _catalog_revisions(connection: Connection) -> None:
@@ -177,12 +200,8 @@ def _item_revisions(connection: Connection) -> None:
 
 
 def _row_numbers(connection: Connection) -> None:
-    """SQLite gives every table its `rowid` by itself."""
-    if connection.dialect.name == "postgresql":
-        for table in NUMBERED:
-            name = table.name
-            connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN rowid BIGINT GENERATED ALWAYS AS IDENTITY")
-        connection.exec_driver_sql("CREATE UNIQUE INDEX impressions_by_row ON impressions (rowid)")
+    for table in (items, users, former_impressions):
+        _number(connection, table)
 
 
 def _removed_items(connection: Connection) -> None:
@@ -203,6 +222,49 @@ def _histories_by_user(connection: Connection) -> None:
         )
 
 
+def _shown_lists(connection: Connection) -> None:
+    """A row a list in place of a row an item."""
+    metadata.create_all(connection, tables=[shown_lists])
+    _number(connection, shown_lists)
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("CREATE UNIQUE INDEX shown_lists_by_row ON shown_lists (rowid)")
+    gather_impressions(connection)
+
+
+def gather_impressions(connection: Connection) -> int:
+    """Puts what is in the former table of impressions where it is now, in the order of the lists' ids, which begin with
+    the time, and takes that table away; how many lists.
+    """
+    former, gathered = former_impressions.c, 0
+    in_order = select(former_impressions).order_by(former.tenant, former.recommendation_id, former.position)
+    rows = connection.execute(in_order, execution_options={"yield_per": _AT_ONCE})
+    lists = (_as_list(list(places)) for _, places in groupby(rows, lambda row: (row.tenant, row.recommendation_id)))
+    while some := list(islice(lists, _AT_ONCE)):
+        connection.execute(insert(shown_lists), some)
+        gathered += len(some)
+    former_impressions.drop(connection)
+    return gathered
+
+
+def _as_list(rows: Sequence[Any]) -> dict[str, Any]:
+    told = {name: getattr(rows[0], name) for name in _OF_A_LIST}
+    scores = [row.score if isfinite(row.score) else None for row in rows]
+    places = [[row.item_id, row.position, score, row.propensity] for row, score in zip(rows, scores, strict=True)]
+    return {**told, "places": places}
+
+
+def add_former_impressions(connection: Connection) -> None:
+    """The former table, to put rows in that are to be gathered."""
+    former_impressions.create(connection)
+    _number(connection, former_impressions)
+
+
+def _number(connection: Connection, table: Table) -> None:
+    """SQLite gives every table its `rowid` by itself."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN rowid BIGINT GENERATED ALWAYS AS IDENTITY")
+
+
 def _lacks(connection: Connection, column: Column[Any]) -> bool:
     """A new database has every column from the first migration on, which makes the tables as they are now."""
     return column.name not in {there["name"] for there in inspect(connection).get_columns(column.table.name)}
@@ -217,6 +279,7 @@ MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     _removed_items,
     _keys,
     _histories_by_user,
+    _shown_lists,
 )
 """Applied in order, each once; one that has been released is never changed."""
 

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,10 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, Table, TextClause, create_engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
 
 from zhiyin.storage.database import Database, Rows
 
 BUSY_TIMEOUT_MS = 30_000
+_ASKING_MS = 1
 FORGETTING_TIMEOUT_MS = 500
 POOLED, BESIDES = 8, 64
 """Connections that are kept open, and how many more there may be at a time."""
@@ -106,7 +109,7 @@ class SqliteDatabase(Database):
     def _writing(self) -> Iterator[Connection]:
         # The driver's own waiting for a lock starves under many writers; within one process a queue is fair.
         with self._one_writer, self.engine.connect() as connection:
-            writer = connection.execution_options(zhiyin_begin="BEGIN IMMEDIATE")
+            writer = connection.execution_options(zhiyin_writes=True)
             with writer.begin():
                 yield writer
 
@@ -130,4 +133,31 @@ def _configure(connection: Any, _record: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("zhiyin_begin", "BEGIN"))
+    if connection.get_execution_options().get("zhiyin_writes"):
+        _begin_writing(connection)
+    else:
+        connection.exec_driver_sql("BEGIN")
+
+
+def _begin_writing(connection: Connection) -> None:
+    """Asks for the lock again and again: the database's own waiting looks less and less often, and whoever waited for
+    long sleeps on while others come and go.
+    """
+    end = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={_ASKING_MS}").close()
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            except OperationalError as error:
+                if not _is_busy(error) or time.monotonic() >= end:
+                    raise
+            else:
+                return
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}").close()
+
+
+def _is_busy(error: OperationalError) -> bool:
+    cause = error.orig
+    return isinstance(cause, sqlite3.OperationalError) and cause.sqlite_errorcode == sqlite3.SQLITE_BUSY

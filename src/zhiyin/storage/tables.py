@@ -1,6 +1,6 @@
-"""The catalogue, the users and what was shown."""
+"""The catalogue and the users."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,21 +8,14 @@ from sqlalchemy import ColumnElement, Connection, Table, null, select, update
 from sqlalchemy import text as sql
 
 from zhiyin.core.catalog import Catalog, Users, attribute_columns, attributes_at
-from zhiyin.core.errors import NotFoundError
-from zhiyin.core.events import MISSING_TIME, Events, text
-from zhiyin.core.stores import Impressions
+from zhiyin.core.events import MISSING_TIME
 from zhiyin.storage import schema
-from zhiyin.storage.database import IN_PLACE, Database, storable
+from zhiyin.storage.database import Database, storable
 
 _CHUNK = 10_000
 MEDIA = ("image", "audio")
 
 _REVISION = sql("SELECT revision FROM catalog_revisions WHERE tenant = :tenant")
-
-_SHOWN = sql(
-    "SELECT rowid, user_id, item_id, position, timestamp FROM impressions"  # noqa: S608
-    f" WHERE {IN_PLACE} AND rowid > :after ORDER BY rowid LIMIT :limit"
-)
 
 _PEOPLE = sql(
     "SELECT user_id FROM (SELECT user_id FROM users WHERE tenant = :tenant AND user_id > :after"
@@ -174,63 +167,6 @@ class StoredUsers(_Keyed):
     def find(self, user_ids: Sequence[str]) -> Users:
         """Those of the people who were written, in no order."""
         return _users(self._rows(schema.users, schema.users.c.user_id.in_(user_ids)))
-
-
-class StoredImpressions(_Keyed):
-    """`zhiyin.core.stores.ImpressionStore`."""
-
-    def log(self, impressions: Impressions) -> int:
-        """Keeps what was shown; a place of a list that is already known is left as it was. The number of new rows."""
-        if not len(impressions):
-            return 0
-        rows = list(
-            zip(
-                [self._tenant] * len(impressions),
-                impressions.recommendation_id,
-                impressions.position.tolist(),
-                impressions.user_id,
-                impressions.item_id,
-                impressions.score.tolist(),
-                impressions.propensity.tolist(),
-                impressions.rung,
-                impressions.manifest_id,
-                [None if time == MISSING_TIME else time for time in impressions.timestamp.tolist()],
-                strict=True,
-            )
-        )
-        table = schema.impressions
-        with self._database.write() as connection:
-            return self._database.add(connection, table, table.c.keys(), table.primary_key.columns.keys(), rows)
-
-    def read(self, recommendation_id: str) -> Impressions:
-        """The list in its order. Raises `NotFoundError` for an id that was never logged."""
-        table = schema.impressions
-        rows = self._rows(table, table.c.recommendation_id == recommendation_id, order="position")
-        if not rows:
-            raise NotFoundError(f"no list was served under recommendation id {recommendation_id!r}")
-        return Impressions(
-            recommendation_id=text(row.recommendation_id for row in rows),
-            user_id=text(row.user_id for row in rows),
-            item_id=text(row.item_id for row in rows),
-            position=np.array([row.position for row in rows], np.int64),
-            score=np.array([row.score for row in rows], np.float64),
-            propensity=np.array([row.propensity for row in rows], np.float64),
-            rung=text(row.rung for row in rows),
-            manifest_id=text(row.manifest_id for row in rows),
-            timestamp=np.array([MISSING_TIME if row.timestamp is None else row.timestamp for row in rows], np.int64),
-        )
-
-    def every(self) -> Iterator[Events]:
-        """Batches of at most 50,000, in the order in which they were logged."""
-        for rows in self._database.batches(_SHOWN, self._tenant):
-            _, users, items, positions, times = zip(*rows, strict=True)
-            yield Events.build(
-                user_id=users,
-                item_id=items,
-                event="impression",
-                timestamp=[MISSING_TIME if time is None else time for time in times],
-                position=positions,
-            )
 
 
 def _catalog(rows: Sequence[Any]) -> Catalog:

@@ -200,7 +200,7 @@ def add_keys(api: APIRouter, access: Access) -> None:
 
 def add_health(api: APIRouter, service: Service) -> None:
     @api.get("/api/health/live")
-    def live() -> StateOut:
+    async def live() -> StateOut:
         """The process answers."""
         return StateOut(status="live", manifest_id=service.manifest_id)
 

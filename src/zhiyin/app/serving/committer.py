@@ -8,10 +8,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from zhiyin.app.serving.recording import Shown, impressions_of
 from zhiyin.core.errors import BrokenRowError, StoreError
 from zhiyin.core.events import Events
-from zhiyin.core.stores import AppendReport, Stores
+from zhiyin.core.stores import AppendReport, ShownList, Stores
 
 LOG = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ class Committer:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._writes: deque[_Write] = deque()
-        self._shown: list[Shown] = []
+        self._shown: list[ShownList] = []
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="zhiyin-committer", daemon=True)
@@ -66,7 +65,7 @@ class Committer:
         self._put(_Write(lambda: self._stores.events.append(named), waiting))
         return waiting.result()
 
-    def log(self, shown: Sequence[Shown]) -> None:
+    def log(self, shown: Sequence[ShownList]) -> None:
         """Logs lists as they are shown, soon."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self._shown) < AHEAD)
@@ -105,7 +104,7 @@ class Committer:
                 return
             self._write(writes, shown)
 
-    def _take(self) -> tuple[list[_Write], list[Shown]]:
+    def _take(self) -> tuple[list[_Write], list[ShownList]]:
         """Waits for what is to be written; nothing once closed and all is written."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._writes or self._shown)
@@ -115,7 +114,7 @@ class Committer:
             self._changed.notify_all()
             return writes, shown
 
-    def _write(self, writes: Sequence[_Write], shown: Sequence[Shown]) -> None:
+    def _write(self, writes: Sequence[_Write], shown: Sequence[ShownList]) -> None:
         """All in one transaction, or where a row is broken each in its own, so that it harms no other."""
         together = [*writes, *([self._logging(shown)] if shown else [])]
         try:
@@ -143,5 +142,5 @@ class Committer:
         for write, result in zip(writes, results, strict=True):
             write.done(result)
 
-    def _logging(self, shown: Sequence[Shown]) -> _Write:
-        return _Write(lambda: self._stores.impressions.log(impressions_of(shown)))
+    def _logging(self, shown: Sequence[ShownList]) -> _Write:
+        return _Write(lambda: self._stores.impressions.log(shown))

@@ -1,4 +1,4 @@
-"""What goes into the log: events that were checked, and lists as they were shown."""
+"""What goes into the store, checked."""
 
 import re
 from collections.abc import Sequence
@@ -10,9 +10,7 @@ import numpy as np
 from zhiyin.core.arrays import IntVector, TextVector
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.errors import InputError
-from zhiyin.core.events import AHEAD_MS, MAX_ID_LENGTH, Events, text
-from zhiyin.core.results import Recommendations
-from zhiyin.core.stores import Impressions
+from zhiyin.core.events import AHEAD_MS, MAX_ID_LENGTH, Events
 
 _REQUIRED = ("user_id", "item_id", "event")
 _OPTIONAL = ("session_id", "event_id", "recommendation_id")
@@ -106,30 +104,6 @@ def checked_id(identifier: str, name: str = "user_id") -> str:
     if problem:
         raise InputError(f"{name} {identifier!r:.60} {problem}")
     return identifier
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A list and when it was shown, in epoch ms."""
-
-    served: Recommendations
-    now: int
-
-
-def impressions_of(lists: Sequence[Shown]) -> Impressions:
-    """One row an item of `lists`."""
-    places = [(shown.served, item, shown.now) for shown in lists for item in shown.served.items]
-    return Impressions(
-        recommendation_id=text(served.recommendation_id for served, _, _ in places),
-        user_id=text(served.user_id for served, _, _ in places),
-        item_id=text(item.item_id for _, item, _ in places),
-        position=np.asarray([item.rank for _, item, _ in places], np.int64),
-        score=np.asarray([item.score for _, item, _ in places], np.float64),
-        propensity=np.asarray([item.propensity for _, item, _ in places], np.float64),
-        rung=text(served.rung for served, _, _ in places),
-        manifest_id=text(served.manifest_id for served, _, _ in places),
-        timestamp=np.asarray([now for _, _, now in places], np.int64),
-    )
 
 
 def _last_of_each(ids: TextVector) -> IntVector:
