@@ -153,6 +153,34 @@ def test_where_there_are_too_many_connections_the_next_is_told_when_to_come_agai
         assert later.json()["items"]
 
 
+def client_of(app: FastAPI, loop: asyncio.AbstractEventLoop, keep_alive_s: int = 5) -> tuple[SheddingProtocol, Mock]:
+    """A connection of somebody to `app`, and what they would read from."""
+    config = uvicorn.Config(app, http=SheddingProtocol, lifespan="off", timeout_keep_alive=keep_alive_s)
+    config.load()
+    transport = Mock(get_write_buffer_size=Mock(return_value=0), get_extra_info=Mock(return_value=None))
+    transport.is_closing.side_effect = lambda: transport.close.called
+    client = SheddingProtocol(config, ServerState(), {}, loop)
+    client.connection_made(transport)
+    return client, transport
+
+
+def test_who_is_answered_and_goes_on_with_a_body_without_end_is_left() -> None:
+    head = b"POST /api/v1/events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    piece = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+
+    async def go_on(app: FastAPI) -> bytes:
+        client, transport = client_of(app, asyncio.get_running_loop(), keep_alive_s=0)
+        client.data_received(head)
+        while not transport.close.called:
+            client.data_received(piece)
+            await asyncio.sleep(0)
+        told: bytes = transport.write.call_args_list[0].args[0]
+        return told
+
+    with closing(Service(films_system(), films_stores(), clock=lambda: NOW)) as service:
+        assert b" 413 " in asyncio.run(asyncio.wait_for(go_on(create_app(service)), TIMEOUT_S))
+
+
 def test_of_many_that_come_at_the_same_moment_no_more_are_let_in_than_are_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -160,13 +188,9 @@ def test_of_many_that_come_at_the_same_moment_no_more_are_let_in_than_are_answer
     question = b"GET /api/v1/items HTTP/1.1\r\nHost: x\r\n\r\n"
 
     async def crowd(app: FastAPI) -> tuple[list[bool], list[bytes]]:
-        config = uvicorn.Config(app, http=SheddingProtocol, lifespan="off")
-        config.load()
         writes = []
         for _ in range(4):
-            transport = Mock(get_write_buffer_size=Mock(return_value=0), get_extra_info=Mock(return_value=None))
-            client = SheddingProtocol(config, ServerState(), {}, asyncio.get_running_loop())
-            client.connection_made(transport)
+            client, transport = client_of(app, asyncio.get_running_loop())
             # None of those before has had its turn of the loop yet.
             client.data_received(question)
             writes.append(transport.write)

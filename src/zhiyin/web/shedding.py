@@ -78,6 +78,11 @@ class SheddingProtocol(H11Protocol):
         self._load: Load = application.state.load
 
     def data_received(self, data: bytes) -> None:
+        if self._answered_early():
+            # Their time to end it began with the answer, and does not begin anew with every piece of it.
+            self.conn.receive_data(data)
+            self.handle_events()
+            return
         full = self._load.filling or self._crowded
         if full and self._between_requests() and not data.startswith(_ABOUT_HEALTH):
             self._load.refused()
@@ -105,6 +110,10 @@ class SheddingProtocol(H11Protocol):
     def _crowded(self) -> bool:
         """Whether there are as many connections as there may be; the server itself would not say when to come again."""
         return self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency
+
+    def _answered_early(self) -> bool:
+        """Whether a request is answered whose body is still on its way."""
+        return self.conn.our_state is h11.DONE and self.conn.their_state is h11.SEND_BODY
 
     def _between_requests(self) -> bool:
         """Whether no request was begun that is not answered, or whose body is still on its way."""
