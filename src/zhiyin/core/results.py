@@ -23,6 +23,9 @@ class Reason:
     share: float | None = None
 
 
+NO_REASON = Reason("none")
+
+
 @dataclass(frozen=True)
 class Recommended:
     """One line of a list. rank counts from 1; propensity is the chance with which it was shown there."""

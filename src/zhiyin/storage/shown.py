@@ -10,7 +10,7 @@ from sqlalchemy import text as sql
 
 from zhiyin.core.errors import NotFoundError
 from zhiyin.core.events import MISSING_TIME, Events
-from zhiyin.core.results import Reason, Recommendations, Recommended
+from zhiyin.core.results import NO_REASON, Recommendations, Recommended
 from zhiyin.core.stores import Impressions, ShownList
 from zhiyin.storage import schema
 from zhiyin.storage.database import IN_PLACE, Database
@@ -51,7 +51,7 @@ class StoredImpressions:
         if row is None:
             raise NotFoundError(f"no list was served under recommendation id {recommendation_id!r}")
         items = [
-            Recommended(item, rank, nan if score is None else score, Reason("none"), propensity)
+            Recommended(item, rank, nan if score is None else score, NO_REASON, propensity)
             for item, rank, score, propensity in row.places
         ]
         served = Recommendations(row.user_id, items, row.rung, row.recommendation_id, row.manifest_id)

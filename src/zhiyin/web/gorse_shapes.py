@@ -16,11 +16,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic.alias_generators import to_pascal
 
 from zhiyin.core.catalog import Catalog, Users, attribute_columns, attributes_at
-from zhiyin.core.events import MISSING_TIME, Events
+from zhiyin.core.events import MISSING_TIME, RATING, Events
 from zhiyin.web.schemas import LATEST_TIMESTAMP, ExternalId
 
-RATING = "rating"
-"""The one kind of event whose value may truly be 0, which the shape knows no way to leave out."""
 COMMENT = "comment"
 """Attribute of a user that holds the comment; an item's is its title."""
 LABELS = "labels"
@@ -168,6 +166,7 @@ def events_of(feedback: Sequence[FeedbackIn], now: int) -> Events:
 
 
 def _said(feedback: FeedbackIn) -> float:
+    """A value of 0 of a rating alone: the shape knows no other way to leave one out."""
     said = feedback.value or (0.0 if feedback.value is not None and feedback.feedback_type == RATING else None)
     return np.nan if said is None else said
 

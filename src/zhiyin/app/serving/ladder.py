@@ -24,7 +24,7 @@ from zhiyin.app.serving.state import ServingState
 from zhiyin.app.serving.tastes import stated_words
 from zhiyin.app.words import WordsRequest
 from zhiyin.core.errors import ConfigError
-from zhiyin.core.results import Reason, Recommendations
+from zhiyin.core.results import NO_REASON, Recommendations
 from zhiyin.core.stores import TasteStore
 
 Found = TypeVar("Found")
@@ -122,7 +122,7 @@ def words(asked: Asked) -> Recommendations | None:
         return None
     rows = state.items.rows([item.item_id for item, _ in found])
     line = Line.of(rows, np.array([score for _, score in found]))
-    return recommendations(state, asked.person, line, [Reason("none")] * len(rows), WORDS)
+    return recommendations(state, asked.person, line, [NO_REASON] * len(rows), WORDS)
 
 
 def profile(asked: Asked) -> Recommendations | None:

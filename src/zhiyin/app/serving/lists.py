@@ -14,7 +14,7 @@ from zhiyin.app.serving.state import ServingState
 from zhiyin.core.arrays import BoolVector, FloatVector, IntVector
 from zhiyin.core.ids import fresh_id
 from zhiyin.core.models import Model
-from zhiyin.core.results import Reason, Recommendations, Recommended
+from zhiyin.core.results import NO_REASON, Reason, Recommendations, Recommended
 from zhiyin.retrieval import topn
 
 PERSONAL, SESSION, WORDS, PROFILE, POPULAR = "personal", "session", "words", "profile", "popular"
@@ -67,7 +67,7 @@ def list_of(
         rows, own = judgement.best(request.n, lambda n: told.best(n, mask, lift), state.catalog)
     best_new = told.best(request.n, mask & state.new, lift) if state.has_new else (rows[:0], own[:0])
     line = exposure.given(rows, own, state.is_new(rows), best_new)
-    reasons = reasons_of(state, person, line.rows, told) if request.explain else [Reason("none")] * len(line.rows)
+    reasons = reasons_of(state, person, line.rows, told) if request.explain else [NO_REASON] * len(line.rows)
     return recommendations(state, person, line, reasons, SESSION if person.visiting else PERSONAL)
 
 
@@ -76,7 +76,7 @@ def popular_list(
 ) -> Recommendations:
     """What everybody likes."""
     line = _shared(state, person, request, exposure, state.fallback.score([person.query])[0])
-    reasons = [Reason("none" if new else "popular") for new in state.is_new(line.rows)]
+    reasons = [NO_REASON if new else Reason("popular") for new in state.is_new(line.rows)]
     return recommendations(state, person, line, reasons, POPULAR)
 
 
@@ -87,7 +87,7 @@ def profile_list(
     scores = model.score([person.query])[0]
     later = np.full(len(state.items) - len(scores), scores.min())
     line = _shared(state, person, request, exposure, np.concatenate([scores, later]))
-    return recommendations(state, person, line, [Reason("none")] * len(line.rows), PROFILE)
+    return recommendations(state, person, line, [NO_REASON] * len(line.rows), PROFILE)
 
 
 def _shared(

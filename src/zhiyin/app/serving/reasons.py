@@ -7,7 +7,7 @@ from zhiyin.app.serving.people import Person
 from zhiyin.app.serving.state import ServingState
 from zhiyin.app.serving.views import number
 from zhiyin.core.arrays import BoolVector, FloatMatrix, IntVector
-from zhiyin.core.results import Reason
+from zhiyin.core.results import NO_REASON, Reason
 
 
 def reasons_of(state: ServingState, person: Person, rows: IntVector, answer: Answer) -> list[Reason]:
@@ -17,7 +17,7 @@ def reasons_of(state: ServingState, person: Person, rows: IntVector, answer: Ans
     """
     shown = presentable(state, person)
     if not state.explains or not len(rows) or not shown.any():
-        return [Reason("none")] * len(rows)
+        return [NO_REASON] * len(rows)
     parts = parts_by_item(answer, person, rows)
     return reasons_at(state, person, parts, np.argmax(np.where(shown, parts, -np.inf), axis=1))
 
@@ -57,6 +57,6 @@ def reasons_at(state: ServingState, person: Person, parts: FloatMatrix, position
     shares = told / np.maximum(parts, 0.0).sum(axis=1).clip(min=np.finfo(np.float64).tiny)
     events = (history.items[positions], person.kinds[positions], history.ratings[positions], shares)
     return [
-        Reason("history", state.items.ids[item], event, number(rating), share) if share > 0 else Reason("none")
+        Reason("history", state.items.ids[item], event, number(rating), share) if share > 0 else NO_REASON
         for item, event, rating, share in zip(*(each.tolist() for each in events), strict=True)
     ]
