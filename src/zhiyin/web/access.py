@@ -139,5 +139,5 @@ def check_own(request: Request, user_ids: Iterable[str | None]) -> None:
 
 def _caller(request: Request) -> Caller | None:
     """None where everybody may ask."""
-    caller: Caller | None = getattr(request.state, "caller", None)
+    caller: Caller | None = request.scope.get("state", {}).get("caller")
     return caller
