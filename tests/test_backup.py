@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from databases import Server
 from servers import small_shop
@@ -135,7 +136,7 @@ def test_a_backup_with_a_row_an_item_of_what_was_shown_comes_back_with_a_row_a_l
     places = [("late", 1, "x"), ("early", 2, "b"), ("early", 1, "a"), ("late", 2, "y")]
     shared = {"tenant": "default", "user_id": "张伟", "rung": "personal", "manifest_id": "m", "timestamp": None}
     rows = [
-        {**shared, "recommendation_id": name, "position": place, "item_id": item, "score": 0.5, "propensity": 1.0}
+        {**shared, "recommendation_id": name, "position": place, "item_id": item, "score": np.nan, "propensity": 1.0}
         for name, place, item in places
     ]
     lines = "".join(json.dumps(row) + "\n" for row in rows).encode()

@@ -181,6 +181,33 @@ def test_who_is_answered_and_goes_on_with_a_body_without_end_is_left() -> None:
         assert b" 413 " in asyncio.run(asyncio.wait_for(go_on(create_app(service)), TIMEOUT_S))
 
 
+@pytest.mark.parametrize("ending", [b"0\r\n\r\n", b"no chunk\r\n"])
+def test_who_is_answered_and_ends_the_body_may_ask_again_unless_it_is_broken(ending: bytes) -> None:
+    head = b"POST /api/v1/events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    pieces = (b"100000\r\n" + b" " * 0x100000 + b"\r\n") * 2
+    question = b"GET /api/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    async def ask_again(app: FastAPI) -> tuple[bool, list[bytes]]:
+        client, transport = client_of(app, asyncio.get_running_loop())
+        client.data_received(head + pieces)
+        while not client.cycle.response_complete:
+            await asyncio.sleep(0)
+        first = client.timeout_keep_alive_task
+        client.data_received(ending)
+        renewed = client.timeout_keep_alive_task is not first
+        if not transport.close.called:
+            client.data_received(question)
+            assert app.state.load.coming == 1
+            while not client.cycle.response_complete:
+                await asyncio.sleep(0)
+        return renewed, [line for (written,), _ in transport.write.call_args_list for line in written.splitlines()[:1]]
+
+    with closing(Service(films_system(), films_stores(), clock=lambda: NOW)) as service:
+        renewed, told = asyncio.run(asyncio.wait_for(ask_again(create_app(service)), TIMEOUT_S))
+    answers = [line.split()[1] for line in told if line.startswith(b"HTTP/")]
+    assert (renewed, answers) == ((True, [b"413", b"200"]) if ending[:1] == b"0" else (False, [b"413"]))
+
+
 def test_of_many_that_come_at_the_same_moment_no_more_are_let_in_than_are_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

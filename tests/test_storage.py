@@ -1,6 +1,8 @@
 """What every store keeps to, asked of the one that `open_stores` gives."""
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,8 @@ import numpy as np
 import psycopg
 import pytest
 from databases import Server
+from sqlalchemy import create_engine, insert
+from sqlalchemy import text as sql
 
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.errors import InputError, NotFoundError, StoreError
@@ -19,7 +23,7 @@ from zhiyin.core.events import MISSING_TIME, Events
 from zhiyin.core.results import Reason, Recommendations, Recommended
 from zhiyin.core.stores import Cursor, Key, ShownList, Stores, Taste, Which
 from zhiyin.storage.opening import DatabaseStores, open_stores
-from zhiyin.storage.schema import MIGRATIONS, metadata
+from zhiyin.storage.schema import MIGRATIONS, former_impressions, metadata
 
 STORES = Path(__file__).with_name("stores")
 """What earlier versions have written."""
@@ -314,6 +318,31 @@ def test_a_store_of_an_earlier_version_is_brought_up_to_date(version: int, in_fi
     assert _shape(tmp_path / "store.db") == _shape(tmp_path / "new.db")
 
 
+def test_what_a_server_of_before_still_logs_is_brought_up_to_date_too(postgres: Server) -> None:
+    url = postgres.new()
+    open_stores(url).close()
+    former = former_impressions
+    row = dict.fromkeys(former.columns.keys(), "x") | {"tenant": "default", "position": 1, "propensity": 1.0}
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        connection.execute(sql("DROP TABLE shown_lists"))
+        connection.execute(sql("DELETE FROM schema_version WHERE version = 9"))
+        former.create(connection)
+        connection.execute(insert(former), {**row, "recommendation_id": "early", "score": np.nan, "timestamp": None})
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'impressions'::regclass"
+    with ThreadPoolExecutor(1) as pool, engine.connect() as looking, engine.connect() as late:
+        late.execute(insert(former), {**row, "recommendation_id": "late", "score": 1.0, "timestamp": 5})
+        opening = pool.submit(open_stores, url)
+        while not looking.execute(sql(waiting)).scalar():
+            looking.rollback()
+        looking.rollback()
+        late.commit()
+        with closing(opening.result()) as stores:
+            assert np.isnan(stores.impressions.read("early").score).tolist() == [True]
+            assert stores.impressions.read("late").timestamp.tolist() == [5]
+    engine.dispose()
+
+
 def test_users_keep_their_attributes(opened: Open) -> None:
     users = opened().users
     users.upsert(Users.build(user_id=["u", "v"], attributes={"age": ["25", None]}))
@@ -603,6 +632,37 @@ def test_a_store_of_a_newer_version_is_refused(in_file: Open, tmp_path: Path) ->
     connection.close()
     with pytest.raises(StoreError, match="upgrade zhiyin"):
         in_file()
+
+
+_RECOVERING = """
+import fcntl, os, sys
+shared = os.open(sys.argv[1], os.O_RDWR)
+fcntl.lockf(shared, fcntl.LOCK_EX, 3, 120)
+head = os.pread(shared, 48, 0)
+os.pwrite(shared, bytes(47) + b"x", 0)
+print(flush=True)
+input()
+os.pwrite(shared, head, 0)
+"""
+"""A process that mends what another one left that was killed in the middle of a commit."""
+
+
+def test_who_writes_waits_for_a_process_that_mends_the_store(in_file: Open, tmp_path: Path) -> None:
+    stores = in_file()
+    words = [sys.executable, "-c", _RECOVERING, str(tmp_path / "store.db-shm")]
+    with (
+        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        assert other.stdin is not None
+        assert other.stdout is not None
+        other.stdout.readline()
+        writing = pool.submit(stores.events.append, _events("1"))
+        with pytest.raises(TimeoutError):
+            writing.result(timeout=0.05)
+        other.stdin.write(b"\n")
+        other.stdin.close()
+        assert writing.result().added == 1
 
 
 def test_who_writes_waits_for_another_process_and_is_told_when_it_does_not_end(

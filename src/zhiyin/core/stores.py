@@ -33,10 +33,10 @@ class ErasureReport:
 
 @dataclass(frozen=True)
 class ShownList:
-    """A list and when it was shown, in epoch ms."""
+    """A list and when it was shown: epoch ms, `MISSING_TIME` where nobody knows."""
 
     served: Recommendations
-    now: int
+    shown_at: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,8 @@ class Impressions:
 
     @classmethod
     def of(cls, lists: Sequence[ShownList]) -> Self:
-        places = [(shown.served, item, shown.now) for shown in lists for item in shown.served.items]
+        """The items of all `lists`, list after list."""
+        places = [(shown.served, item, shown.shown_at) for shown in lists for item in shown.served.items]
         return cls(
             recommendation_id=text(served.recommendation_id for served, _, _ in places),
             user_id=text(served.user_id for served, _, _ in places),
@@ -68,7 +69,7 @@ class Impressions:
             propensity=np.asarray([item.propensity for _, item, _ in places], np.float64),
             rung=text(served.rung for served, _, _ in places),
             manifest_id=text(served.manifest_id for served, _, _ in places),
-            timestamp=np.asarray([now for _, _, now in places], np.int64),
+            timestamp=np.asarray([time for _, _, time in places], np.int64),
         )
 
 
@@ -193,7 +194,7 @@ class ImpressionStore(Protocol):
         ...
 
     def every(self) -> Iterator[Events]:
-        """Batches of all that was shown, as events of the kind "impression", at most some tens of thousands each."""
+        """Batches of all that was shown, as events of the kind "impression", of some thousand lists each."""
         ...
 
 

@@ -1,1 +1,1 @@
-"""A: the event log, the catalogue, the users and the impressions, in SQLite or PostgreSQL."""
+"""A: the event log, the catalogue, the users and the lists that were shown, in SQLite or PostgreSQL."""

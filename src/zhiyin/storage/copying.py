@@ -69,7 +69,7 @@ def fill(database: Database, tables: Iterable[tuple[str, Iterable[Row]]]) -> dic
             if name in TABLES:
                 written[name] += _put(connection, TABLES[name], rows)
             else:
-                schema.add_former_impressions(connection)
+                schema.former_impressions.create(connection)
                 _put(connection, schema.former_impressions, rows)
                 written[schema.shown_lists.name] += schema.gather_impressions(connection)
         database.filled(connection)

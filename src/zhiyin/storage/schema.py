@@ -31,7 +31,6 @@ from sqlalchemy.dialects import postgresql
 from zhiyin.core.errors import StoreError
 
 metadata = MetaData()
-_AT_ONCE = 2_000
 
 Whole = BigInteger().with_variant(Integer(), "sqlite")
 Name = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
@@ -124,9 +123,6 @@ shown_lists = Table(
     Index("shown_lists_by_user", "tenant", "user_id"),
 )
 
-_OF_A_LIST = "tenant", "recommendation_id", "user_id", "rung", "manifest_id", "timestamp"
-"""What stood beside each of its places."""
-
 tastes = Table(
     "tastes",
     metadata,
@@ -166,7 +162,8 @@ former_impressions = Table(
     Column("position", Whole, nullable=False),
     Column("user_id", Name, nullable=False),
     Column("item_id", Name, nullable=False),
-    Column("score", Float, nullable=False),
+    # What is no number comes from backups of PostgreSQL, and SQLite keeps nothing for it.
+    Column("score", Float),
     Column("propensity", Float, nullable=False),
     Column("rung", Text, nullable=False),
     Column("manifest_id", Text, nullable=False),
@@ -175,6 +172,11 @@ former_impressions = Table(
     Index("impressions_by_user", "tenant", "user_id"),
 )
 """Of stores before the ninth version, a row an item."""
+_OF_A_LIST = "tenant", "recommendation_id", "user_id", "rung", "manifest_id", "timestamp"
+"""What is the same in all rows of one list."""
+
+_READ_AT_ONCE, _WRITTEN_AT_ONCE = 20_000, 2_000
+"""Rows of it, and of what they become."""
 
 NUMBERED = (items, users, shown_lists)
 """Read in the order in which their rows came, by `rowid`."""
@@ -228,18 +230,20 @@ def _shown_lists(connection: Connection) -> None:
     _number(connection, shown_lists)
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("CREATE UNIQUE INDEX shown_lists_by_row ON shown_lists (rowid)")
+        # What a server of before still writes while rows are read would go with the table.
+        connection.exec_driver_sql("LOCK TABLE impressions IN ACCESS EXCLUSIVE MODE")
     gather_impressions(connection)
 
 
 def gather_impressions(connection: Connection) -> int:
-    """Puts what is in the former table of impressions where it is now, in the order of the lists' ids, which begin with
-    the time, and takes that table away; how many lists.
+    """Puts what is in the former table of impressions where it is now, in the order of the lists' ids, and takes that
+    table away; how many lists.
     """
     former, gathered = former_impressions.c, 0
     in_order = select(former_impressions).order_by(former.tenant, former.recommendation_id, former.position)
-    rows = connection.execute(in_order, execution_options={"yield_per": _AT_ONCE})
+    rows = connection.execute(in_order, execution_options={"yield_per": _READ_AT_ONCE})
     lists = (_as_list(list(places)) for _, places in groupby(rows, lambda row: (row.tenant, row.recommendation_id)))
-    while some := list(islice(lists, _AT_ONCE)):
+    while some := list(islice(lists, _WRITTEN_AT_ONCE)):
         connection.execute(insert(shown_lists), some)
         gathered += len(some)
     former_impressions.drop(connection)
@@ -248,15 +252,9 @@ def gather_impressions(connection: Connection) -> int:
 
 def _as_list(rows: Sequence[Any]) -> dict[str, Any]:
     told = {name: getattr(rows[0], name) for name in _OF_A_LIST}
-    scores = [row.score if isfinite(row.score) else None for row in rows]
+    scores = [None if row.score is None or not isfinite(row.score) else row.score for row in rows]
     places = [[row.item_id, row.position, score, row.propensity] for row, score in zip(rows, scores, strict=True)]
     return {**told, "places": places}
-
-
-def add_former_impressions(connection: Connection) -> None:
-    """The former table, to put rows in that are to be gathered."""
-    former_impressions.create(connection)
-    _number(connection, former_impressions)
 
 
 def _number(connection: Connection, table: Table) -> None:
@@ -289,7 +287,8 @@ def migrate(connection: Connection) -> None:
     tables of something else by the same names.
     """
     there = set(inspect(connection).get_table_names())
-    foreign = sorted(there & {table.name for table in metadata.sorted_tables})
+    ours = {table.name for table in (*metadata.sorted_tables, former_impressions)}
+    foreign = sorted(there & ours)
     if foreign and versions.name not in there:
         named = ", ".join(foreign)
         raise StoreError(f"the database has tables {named} that are not of zhiyin: give it a database of its own")

@@ -16,7 +16,7 @@ from zhiyin.storage import schema
 from zhiyin.storage.database import IN_PLACE, Database
 
 AT_ONCE = 2_000
-"""Lists that are read together, each of up to some dozens of items."""
+"""Lists that are read together."""
 
 _SHOWN = sql(
     "SELECT rowid, user_id, timestamp, places FROM shown_lists"  # noqa: S608
@@ -25,9 +25,7 @@ _SHOWN = sql(
 
 
 class StoredImpressions:
-    """`zhiyin.core.stores.ImpressionStore`, a row a list: to write one for each of its items takes three times as long,
-    and events wait meanwhile.
-    """
+    """`zhiyin.core.stores.ImpressionStore`, a row a list: events wait while it is written."""
 
     def __init__(self, database: Database, tenant: str) -> None:
         self._database = database
@@ -58,7 +56,7 @@ class StoredImpressions:
         return Impressions.of([ShownList(served, MISSING_TIME if row.timestamp is None else row.timestamp)])
 
     def every(self) -> Iterator[Events]:
-        """Batches of at most `AT_ONCE` lists, in the order in which they were logged."""
+        """Batches of at most `AT_ONCE` lists, in the order in which they were logged, former ones before all others."""
         for rows in self._database.batches(_SHOWN, self._tenant, at_once=AT_ONCE):
             places = [(user, time, place) for _, user, time, places in rows for place in places]
             yield Events.build(
@@ -78,12 +76,13 @@ class StoredImpressions:
             served.user_id,
             served.rung,
             served.manifest_id,
-            None if shown.now == MISSING_TIME else shown.now,
+            None if shown.shown_at == MISSING_TIME else shown.shown_at,
             json.dumps(
                 [
                     (item.item_id, item.rank, item.score if isfinite(item.score) else None, item.propensity)
                     for item in served.items
                 ],
                 separators=(",", ":"),
+                allow_nan=False,
             ),
         )

@@ -11,12 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, Table, TextClause, create_engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import OperationalError
 
 from zhiyin.storage.database import Database, Rows
 
 BUSY_TIMEOUT_MS = 30_000
-_ASKING_MS = 1
+_ASKING_S, _SOON_S, _ASKING_LATER_S = 0.001, 1.0, 0.01
+"""How often a lock is asked for at first, and after a while."""
 FORGETTING_TIMEOUT_MS = 500
 POOLED, BESIDES = 8, 64
 """Connections that are kept open, and how many more there may be at a time."""
@@ -107,7 +107,7 @@ class SqliteDatabase(Database):
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        # The driver's own waiting for a lock starves under many writers; within one process a queue is fair.
+        # Within one process a queue is fair.
         with self._one_writer, self.engine.connect() as connection:
             writer = connection.execution_options(zhiyin_writes=True)
             with writer.begin():
@@ -140,24 +140,25 @@ def _begin(connection: Connection) -> None:
 
 
 def _begin_writing(connection: Connection) -> None:
-    """Asks for the lock again and again: the database's own waiting looks less and less often, and whoever waited for
-    long sleeps on while others come and go.
-    """
-    end = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-    connection.exec_driver_sql(f"PRAGMA busy_timeout={_ASKING_MS}").close()
+    """Asks for the lock at short intervals: the database itself looks less often the longer one has waited."""
+    driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    began = time.monotonic()
+    driver.execute("PRAGMA busy_timeout=0")
     try:
         while True:
             try:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            except OperationalError as error:
-                if not _is_busy(error) or time.monotonic() >= end:
+                driver.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                waited = time.monotonic() - began
+                if not _is_busy(error) or waited >= BUSY_TIMEOUT_MS / 1000:
                     raise
+                time.sleep(_ASKING_S if waited < _SOON_S else _ASKING_LATER_S)
             else:
                 return
     finally:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}").close()
+        driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
 
 
-def _is_busy(error: OperationalError) -> bool:
-    cause = error.orig
-    return isinstance(cause, sqlite3.OperationalError) and cause.sqlite_errorcode == sqlite3.SQLITE_BUSY
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    # The lowest byte; what is above it tells why.
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY

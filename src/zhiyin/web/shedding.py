@@ -78,18 +78,16 @@ class SheddingProtocol(H11Protocol):
         self._load: Load = application.state.load
 
     def data_received(self, data: bytes) -> None:
-        if self._answered_early():
-            # Their time to end it began with the answer, and does not begin anew with every piece of it.
-            self.conn.receive_data(data)
-            self.handle_events()
-            return
         full = self._load.filling or self._crowded
         if full and self._between_requests() and not data.startswith(_ABOUT_HEALTH):
             self._load.refused()
             self._refuse(data)
             return
         before = self.cycle
-        super().data_received(data)
+        if self._answered_early():
+            self._go_on(data)
+        else:
+            super().data_received(data)
         if self.cycle is not before:
             self._load.coming += 1
             # Behind the first step of the request, which was put there by reading it.
@@ -103,6 +101,23 @@ class SheddingProtocol(H11Protocol):
             self.transport.close()
             return
         self.transport.write(REFUSAL)
+        self._wait_for_another()
+
+    def _go_on(self, data: bytes) -> None:
+        """Reads on in a body whose request is answered: their time to end it began with the answer, and does not begin
+        anew with every piece of it.
+        """
+        try:
+            self.conn.receive_data(data)
+            self.handle_events()
+        except h11.LocalProtocolError:
+            # It is broken, and what there was to say has been said.
+            self.transport.close()
+            return
+        if self._between_requests():
+            self._wait_for_another()
+
+    def _wait_for_another(self) -> None:
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
