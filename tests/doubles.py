@@ -260,6 +260,10 @@ class ByCount:
         self.counts = parameters["counts"]
 
 
+class ByBackwardCount(ByCount):
+    name: ClassVar[str] = "by-backward-count"
+
+
 class ByNeighbour(ByCount):
     """Scores by summing similarities to the history, so that each event's part is exact."""
 
@@ -310,7 +314,7 @@ def films_system(*, additive: bool = True, manifest_id: str = "films-1") -> Syst
     fallback = ByCount(NoSettings(), counts)
     return System(
         manifest=Manifest(1, manifest_id, "2026-01-01T00:00:00Z", "test", {}, {}, {}, {}, {}, {}),
-        model=ByNeighbour(NoSettings(), similarity) if additive else ByCount(NoSettings(), counts[::-1]),
+        model=ByNeighbour(NoSettings(), similarity) if additive else ByBackwardCount(NoSettings(), counts[::-1]),
         fallback=fallback,
         items=Vocabulary(ids),
         catalog=Catalog.build(

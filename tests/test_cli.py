@@ -69,6 +69,10 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
     assert json.loads(command("keys", "list", *store, "--tenant", "other", "--json")) == []
     assert "revoked" in command("keys", "revoke", *store, key["key_id"])
     assert "revoked" in command("keys", "list", *store)
+    assert (
+        CliRunner().invoke(application, ["keys", "create", *store, "--scope", "read", "--days", "99999999"]).exit_code
+    )
+    assert json.loads(command("keys", "list", *store, "--json"))
     for words in (("revoke", *store, key["key_id"]), ("create", *store, "--scope", "all")):
         assert isinstance(CliRunner().invoke(application, ["keys", *words]).exception, ZhiyinError)
 

@@ -211,6 +211,7 @@ BROKEN = {
     "u,i,many,1700000000": "bad-value",
     "u,i,nan,1700000000": "not-finite",
     "u,i,-inf,1700000000": "not-finite",
+    "u,i,1e300,1700000000": "out-of-range",
     "u,i,1,yesterday": "bad-timestamp",
     "u,i,1,2023-13-45": "bad-timestamp",
     "u,i,1,-5": "time-out-of-range",
@@ -393,6 +394,15 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: bytes, message: str)
 def test_a_missing_file() -> None:
     with pytest.raises(InputError, match="check the path"):
         _read("nowhere.csv")
+
+
+def test_nothing_is_imported_where_one_of_the_files_is_missing(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'shop.db'}"
+    there = _write(tmp_path, GOOD)
+    for files in ({"events": [there, "nowhere.csv"]}, {"events": [there], "users": "nowhere.csv"}):
+        with pytest.raises(InputError, match=r"nowhere\.csv: .*check the path"):
+            ingest(IngestRequest(store=store, **files))
+    assert not (tmp_path / "shop.db").exists()
 
 
 RETAIL = """InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID
@@ -763,7 +773,7 @@ _SECONDS = st.integers(0, 1_700_000_000).filter(lambda seconds: len(str(seconds)
 @settings(max_examples=60)
 @given(
     rows=st.lists(
-        st.tuples(_TEXTS, _TEXTS, st.floats(allow_nan=False, allow_infinity=False), _SECONDS),
+        st.tuples(_TEXTS, _TEXTS, st.floats(-1e15, 1e15), _SECONDS),
         min_size=1,
         max_size=20,
     ),

@@ -132,7 +132,8 @@ def test_where_nothing_can_serve_what_is_popular_stands_by(shop: Shop) -> None:
     with closing(open_server(*shop)) as server:
         service = server.service
         served = service.recommend(RecommendRequest("u1", 3))
-        assert (served.manifest_id, len(served.items)) == (STANDBY, 3)
+        assert (served.manifest_id, served.rung, len(served.items)) == (STANDBY, "popular", 3)
+        assert service.similar(served.items[0].item_id) == [], "what is popular says nothing of nearness"
         assert "what is popular" in str(service.problem())
         assert create_app(service)
         published = publish(shop)

@@ -70,6 +70,36 @@ def test_users_come_back_as_they_went_in(client: Gorse) -> None:
     assert (told(client.get_user, "bob"), client.list_feedbacks("star", "bob")) == (404, [])
 
 
+def test_ids_hold_slashes_where_they_are_written_as_such(client: Gorse, address: str) -> None:
+    client.insert_user({"UserId": "a/b", "Labels": {}})
+    client.insert_item({"ItemId": "it/em", "Categories": ["x"], "Comment": "One"})
+    client.insert_feedbacks([star("it/em", "a/b"), star("alien", "a/b")])
+    with httpx.Client(base_url=f"{address}/api") as web:
+        assert web.get("/user/a%2Fb").json()["UserId"] == "a/b"
+        assert web.get("/item/it%2fem").json()["ItemId"] == "it/em"
+        assert web.get("/feedback/star/a%2Fb/it%2Fem").json()["ItemId"] == "it/em"
+        assert "moon" in web.get("/recommend/a%2Fb").json()
+        assert web.get("/recommend/a/b").json() == [], "one user and a category"
+        assert web.put("/item/it%2Fem/category/a%2Fb").json() == {"RowAffected": 1}
+        assert web.get("/item/it%2Fem").json()["Categories"] == ["x", "a/b"]
+        assert web.delete("/item/it%2Fem").status_code == web.delete("/user/a%2Fb").status_code == httpx.codes.OK
+        assert web.get("/user/a%2Fb").status_code == web.get("/item/it%2Fem").status_code == httpx.codes.NOT_FOUND
+        assert web.get("/user/a%1Fb").status_code == httpx.codes.UNPROCESSABLE_ENTITY
+
+
+def test_what_could_not_be_told_again_is_refused_and_harms_no_listing(client: Gorse, address: str) -> None:
+    deep: list[Any] = []
+    for _ in range(40):
+        deep = [deep]
+    assert told(client.insert_item, {"ItemId": "deep", "Labels": deep}) == httpx.codes.UNPROCESSABLE_ENTITY
+    assert told(client.insert_user, {"UserId": "deep", "Labels": {"a": deep}}) == httpx.codes.UNPROCESSABLE_ENTITY
+    written = {"half": '"\\ud800"', "endless": "1e400", "deep": "[" * 300 + "]" * 300}
+    row = {"item_id": "odd", "attributes": written}
+    assert httpx.post(f"{address}/api/v1/items", json=row).status_code == httpx.codes.OK
+    assert client.get_item("odd")["Labels"] == written
+    assert "odd" in [each["ItemId"] for each in client.get_items(100)[0]]
+
+
 def test_items_come_back_as_they_went_in_and_change_in_parts(client: Gorse) -> None:
     item = {
         "ItemId": "vuejs:vue",

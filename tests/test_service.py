@@ -224,10 +224,10 @@ def test_stranger_has_the_popular_shelf_alone(service: Service) -> None:
 def test_bad_events_are_refused_whole_with_every_problem(service: Service, stores: MemoryStores) -> None:
     before = stores.events.last_sequence()
     events = Events.build(
-        user_id=["ann", "", "a\x00b", "ann"],
-        item_id=["alien", "alien", "no\nthing", "alien"],
-        event=["like", "like", "like", "rating"],
-        value=[np.nan, np.nan, np.nan, np.inf],
+        user_id=["ann", "", "a\x00b", "ann", "ann"],
+        item_id=["alien", "alien", "no\nthing", "alien", "alien"],
+        event=["like", "like", "like", "rating", "rating"],
+        value=[np.nan, np.nan, np.nan, np.inf, -1e300],
     )
     with pytest.raises(EventsRefusedError, match="row 1, user_id") as refused:
         service.record(events)
@@ -236,6 +236,7 @@ def test_bad_events_are_refused_whole_with_every_problem(service: Service, store
         (2, "user_id"),
         (2, "item_id"),
         (3, "value"),
+        (4, "value"),
     ]
     assert stores.events.last_sequence() == before
 

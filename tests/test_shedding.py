@@ -153,6 +153,18 @@ def test_where_there_are_too_many_connections_the_next_is_told_when_to_come_agai
         assert later.json()["items"]
 
 
+def test_who_only_holds_connections_leaves_the_health_of_the_server_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zhiyin.web.shedding.ASKING_SECONDS", 0.2)
+    service = Service(films_system(), films_stores(), clock=lambda: NOW)
+    with closing(service), served(service, connections=3) as address:
+        place = httpx.URL(address)
+        silent, dawdling = (socket.create_connection((place.host, place.port or 0)) for _ in range(2))
+        with silent, dawdling:
+            dawdling.sendall(b"GET / HT")
+            assert httpx.get(f"{address}/api/health/live").status_code == httpx.codes.OK
+            assert [each.recv(1) for each in (silent, dawdling)] == [b"", b""], "they are let go"
+
+
 def client_of(app: FastAPI, loop: asyncio.AbstractEventLoop, keep_alive_s: int = 5) -> tuple[SheddingProtocol, Mock]:
     """A connection of somebody to `app`, and what they would read from."""
     config = uvicorn.Config(app, http=SheddingProtocol, lifespan="off", timeout_keep_alive=keep_alive_s)
@@ -232,3 +244,23 @@ def test_of_many_that_come_at_the_same_moment_no_more_are_let_in_than_are_answer
         assert refused_at_once == [False, False, True, True]
         assert [each.split()[1] for each in told] == [b"200", b"200", b"503", b"503"]
         assert app.state.load.coming == app.state.load.answering == 0
+
+
+def test_the_next_request_has_its_time_from_its_first_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zhiyin.web.shedding.ASKING_SECONDS", 0.0)
+    question = b"GET /api/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    async def dawdle(app: FastAPI) -> list[bool]:
+        client, transport = client_of(app, asyncio.get_running_loop())
+        client.data_received(question)
+        while not client.cycle.response_complete:
+            await asyncio.sleep(0)
+        closed = [transport.close.called]
+        client.data_received(question[:9])
+        while not transport.close.called:
+            client.data_received(b"x")
+            await asyncio.sleep(0)
+        return [*closed, transport.close.called]
+
+    with closing(Service(films_system(), films_stores(), clock=lambda: NOW)) as service:
+        assert asyncio.run(asyncio.wait_for(dawdle(create_app(service)), TIMEOUT_S)) == [False, True]

@@ -1,6 +1,7 @@
 """The HTTP API as a client sees it."""
 
 import asyncio
+import gzip
 import json
 import logging
 import re
@@ -8,6 +9,7 @@ import threading
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +23,7 @@ from doubles import NOW, MemoryStores, films_stores, films_system
 from fastapi import FastAPI, Response
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
+from servers import served
 from starlette.types import Message, Receive, Scope, Send
 
 import zhiyin.web
@@ -299,6 +302,13 @@ def test_more_than_can_be_answered_at_once_is_told_to_come_again() -> None:
     assert (refused.headers["retry-after"], refused.headers["x-content-type-options"]) == ("1", "nosniff")
 
 
+def test_a_body_that_is_compressed_is_told_so(client: Client) -> None:
+    body = gzip.compress(json.dumps({"user_id": "ann", "item_id": "alien", "event": "like"}).encode())
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = client.post("/api/v1/events", content=body, headers=headers)
+    assert (answer.status_code, "send it as it is" in answer.json()["error"]) == (415, True)
+
+
 def test_a_process_says_that_it_lives_while_every_thread_waits_for_a_store() -> None:
     free, app = threading.Event(), create_app(Service(films_system(), films_stores(), clock=lambda: NOW))
 
@@ -330,9 +340,9 @@ def test_lists_from_a_real_store_agree_with_the_batch_and_reflect_concurrent_eve
         assert set(pool.map(tell, users)) == {200}
         answers = list(pool.map(lambda user: get(client, f"/api/v1/recommend/{user}"), users))
     batch = service.recommend_many(users)
-    for answer, served in zip(answers, batch, strict=True):
+    for answer, alone in zip(answers, batch, strict=True):
         single = [(line["item"]["item_id"], line["score"]) for line in answer["items"]]
-        assert single == [(item.item_id, item.score) for item in served.items]
+        assert single == [(item.item_id, item.score) for item in alone.items]
         assert len(stores.impressions.read(answer["recommendation_id"])) == len(single)
     stores.close()
 
@@ -362,17 +372,28 @@ def test_the_log_is_json_line_by_line(capsys: pytest.CaptureFixture[str]) -> Non
         structlog.get_logger("zhiyin.requests").info("answered", route="/", key="k")
         logging.getLogger("other").warning("用户 %s", 7)
         logging.getLogger("other").debug("too fine")
+        person = "somebody-whose-name-is-at-hand"
         try:
-            raise ValueError("why")
+            raise ValueError("why" if person else "")
         except ValueError:
             logging.getLogger("other").exception("failed")
     finally:
         root.handlers, root.level = handlers, level
         structlog.configure(**configured)
-    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    told = capsys.readouterr().err
+    assert person not in told
+    lines = [json.loads(line) for line in told.splitlines()]
     assert [line["event"] for line in lines] == ["answered", "用户 7", "failed"]
     assert (lines[0]["key"], lines[1]["level"], lines[1]["logger"]) == ("k", "warning", "other")
     assert lines[2]["exception"][0]["exc_value"] == "why"
+
+
+def test_what_is_asked_for_can_be_asked_for_by_its_head_alone() -> None:
+    with closing(Service(films_system(), films_stores(), clock=lambda: NOW)) as service, served(service) as address:
+        for path in ("/api/health/live", "/api/v1/recommend/ann", "/"):
+            head, whole = httpx.head(address + path), httpx.get(address + path)
+            assert (head.status_code, head.content) == (200, b"")
+            assert head.headers["content-length"] == str(len(whole.content))
 
 
 def test_items_are_listed_found_and_compared(client: Client) -> None:
@@ -424,7 +445,13 @@ def test_pages_of_a_list_show_nothing_twice_whatever_happens_between(client: Cli
 
 
 @pytest.mark.parametrize(
-    "cursor", ["x", "AAAA", "eNqLVkpUigUABSsBaA"[:-6], urlsafe_b64encode(compress(b"7")).decode().strip("=")]
+    "cursor",
+    [
+        "x",
+        "AAAA",
+        "eNqLVkpUigUABSsBaA"[:-6],
+        *(urlsafe_b64encode(compress(each)).decode().strip("=") for each in (b"7", b'["\\ud800"]')),
+    ],
 )
 def test_a_cursor_that_leads_nowhere_is_told(client: Client, cursor: str) -> None:
     assert client.get("/api/v1/recommend/ann", {"cursor": cursor}).status_code == 404

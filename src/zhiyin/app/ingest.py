@@ -13,7 +13,7 @@ from zhiyin.events.catalogue import read_catalog, read_users
 from zhiyin.events.cleaning import steps
 from zhiyin.events.reading import EventFile
 from zhiyin.events.refusals import RefusalLog
-from zhiyin.events.sources import source_name
+from zhiyin.events.sources import check_there, source_name
 from zhiyin.storage.opening import DatabaseStores, beside, open_stores
 
 _BATCHES_A_COMMIT = 10
@@ -80,6 +80,7 @@ def ingest(request: IngestRequest) -> IngestReport:
         raise InputError("nothing to import: name a file of events, a catalogue or a file of users")
     if [str(source) for source in request.events].count("-") > 1:
         raise InputError("standard input can be read once; name '-' once")
+    check_there((*request.events, request.catalogue, request.users))
     path = _path_of_refused(request)
     with ExitStack() as stack:
         stores = open_stores(request.store, request.tenant)

@@ -23,7 +23,7 @@ def create(
     scope: Annotated[list[str], typer.Option(help="read, ingest or admin; may be given more than once.")],
     note: Annotated[str, typer.Option(help="What it is for.")] = "",
     days: Annotated[
-        int | None, typer.Option(min=1, help="How long it is good; until it is revoked if left out.")
+        int | None, typer.Option(min=1, max=36_500, help="How long it is good; until it is revoked if left out.")
     ] = None,
     tenant: Tenant = "default",
 ) -> None:

@@ -5,6 +5,9 @@ import sys
 
 import structlog
 
+_errors = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+"""Where something went wrong; what was at hand there may be of people."""
+
 
 def log_as_json(level: int) -> None:
     """One object a line to standard error, from `level` on."""
@@ -25,7 +28,7 @@ def log_as_json(level: int) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.dict_tracebacks,
+                _errors,
                 structlog.processors.JSONRenderer(ensure_ascii=False),
             ],
         )

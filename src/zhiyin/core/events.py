@@ -18,6 +18,11 @@ MISSING_POSITION = -1
 RATING = "rating"
 """The kind of event whose value is a rating."""
 
+MAX_VALUE = 1e15
+"""The largest value of an event, and the smallest below 0: what is beyond is a mistake, and its square is no number in
+single precision any more.
+"""
+
 MAX_ID_LENGTH = 512
 """Characters of a user's, an item's or any other id; what is imported can be served."""
 

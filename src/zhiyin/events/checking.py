@@ -5,7 +5,7 @@ import time
 import polars as pl
 
 from zhiyin.core.arrays import IntVector
-from zhiyin.core.events import AHEAD_MS, MAX_ID_LENGTH
+from zhiyin.core.events import AHEAD_MS, MAX_ID_LENGTH, MAX_VALUE
 from zhiyin.events.refusals import SHOWN, Refusal, Refusals
 from zhiyin.events.times import EARLIEST_MS, parse_times
 
@@ -104,6 +104,7 @@ def _verdict(clean: pl.DataFrame, typed: pl.DataFrame) -> pl.Expr:
             for check in (
                 (said[name] & typed[name].is_null(), f"bad-value {name}"),
                 (~typed[name].is_finite(), f"not-finite {name}"),
+                (typed[name].abs() > MAX_VALUE, f"out-of-range {name}"),
             )
         ),
         (said["position"] & (typed["position"].is_null() | (typed["position"] < 0)), "bad-position position"),

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +53,13 @@ class ByteStream:
     def read(self, size: int) -> bytes:
         pending, self._pending = self._pending, b""
         return pending or self.read_raw(size)
+
+
+def check_there(sources: Iterable[str | Path | None]) -> None:
+    """Before anything is read of any of them. Raises `InputError` for one that is missing."""
+    for source in sources:
+        if source is not None and str(source) != "-" and not Path(source).exists():
+            raise InputError(f"{source_name(source)}: cannot be opened (there is no such file); check the path")
 
 
 @contextmanager

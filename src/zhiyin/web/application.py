@@ -58,6 +58,7 @@ def create_app(
             404: {"model": ErrorOut, "description": "There is no such thing"},
             408: {"model": ErrorOut, "description": "The body did not come in time"},
             413: {"model": ErrorOut, "description": "The body is too large"},
+            415: {"model": ErrorOut, "description": "The body is no JSON, or is compressed"},
             422: {"model": ErrorOut, "description": "What was wrong, by row and field"},
             500: {"model": ErrorOut, "description": "An unexpected error, told to the log of the server"},
             503: {"model": ErrorOut, "description": "The store does not answer, or too much is asked"},

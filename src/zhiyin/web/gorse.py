@@ -45,6 +45,7 @@ from zhiyin.web.gorse_shapes import (
 )
 from zhiyin.web.metrics import Metrics
 from zhiyin.web.schemas import MAX_LIST, NO_TEXT, ExternalId
+from zhiyin.web.segments import SegmentRoute
 from zhiyin.web.waiting import Answers
 
 MAX_PAGE = 10_000
@@ -90,10 +91,12 @@ Listed: TypeAlias = list[Score] | list[str]
 
 def add_gorse(api: APIRouter, service: Service, metrics: Metrics, answers: Answers) -> None:
     """Everything of the shape that is answered here."""
-    _add_lists(api, service, metrics, answers)
-    _add_feedback(api, service, metrics)
-    _add_items(api, service)
-    _add_users(api, service)
+    shaped = APIRouter(route_class=SegmentRoute)
+    _add_lists(shaped, service, metrics, answers)
+    _add_feedback(shaped, service, metrics)
+    _add_items(shaped, service)
+    _add_users(shaped, service)
+    api.include_router(shaped)
 
 
 def _add_lists(api: APIRouter, service: Service, metrics: Metrics, answers: Answers) -> None:

@@ -16,13 +16,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic.alias_generators import to_pascal
 
 from zhiyin.core.catalog import Catalog, Users, attribute_columns, attributes_at
-from zhiyin.core.events import MISSING_TIME, RATING, Events
+from zhiyin.core.events import MAX_VALUE, MISSING_TIME, RATING, Events
 from zhiyin.web.schemas import LATEST_TIMESTAMP, ExternalId
 
 COMMENT = "comment"
 """Attribute of a user that holds the comment; an item's is its title."""
 LABELS = "labels"
 """Attribute that holds labels which have no names."""
+MAX_DEPTH = 32
+"""Of labels within labels."""
 NO_TIME = "0001-01-01T00:00:00Z"
 
 
@@ -45,7 +47,14 @@ def _storable(given: object) -> object:
         json.dumps(given, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise ValueError("must hold numbers that are finite and text that is in Unicode") from error
+    if _deeper(given, MAX_DEPTH):
+        raise ValueError(f"must be nested at most {MAX_DEPTH} deep")
     return given
+
+
+def _deeper(given: object, than: int) -> bool:
+    parts = given.values() if isinstance(given, Mapping) else given if isinstance(given, list) else ()
+    return than < 0 or any(_deeper(part, than - 1) for part in parts)
 
 
 _WRITTEN = {"anyOf": [{"type": "string", "format": "date-time"}, {"const": ""}, {"type": "null"}]}
@@ -63,7 +72,7 @@ class FeedbackIn(Shape):
     feedback_type: ExternalId = Field(max_length=64)
     user_id: ExternalId
     item_id: ExternalId
-    value: float | None = Field(default=None, allow_inf_nan=False)
+    value: float | None = Field(default=None, allow_inf_nan=False, ge=-MAX_VALUE, le=MAX_VALUE)
     timestamp: Time = None
 
 
@@ -73,7 +82,7 @@ class VisitIn(Shape):
     feedback_type: str = Field(default="", max_length=64)
     user_id: str | None = None
     item_id: ExternalId
-    value: float | None = Field(default=None, allow_inf_nan=False)
+    value: float | None = Field(default=None, allow_inf_nan=False, ge=-MAX_VALUE, le=MAX_VALUE)
     timestamp: Time = None
 
 
@@ -279,8 +288,9 @@ def _text(value: object) -> str:
 
 
 def _value(text: str) -> Any:
+    """What was written as JSON; a text that was not, or could not be told again, as it is."""
     try:
-        return json.loads(text, parse_constant=_refused)
+        return _storable(json.loads(text, parse_constant=_refused))
     except (ValueError, RecursionError):
         return text
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,6 +14,7 @@ from zhiyin.web.shedding import HEALTH, RETRY_SECONDS, TOO_MUCH, Load
 
 LOG = logging.getLogger(__name__)
 MAX_BODY_BYTES = 1 << 20
+PLAIN = "identity"
 MAX_HELD_BYTES = 1 << 26
 """Of all bodies that are on their way: a thousand clients that each send most of one fill no memory."""
 CLIENT_SECONDS = 10.0
@@ -104,7 +106,7 @@ class Guard:
             there = True
             refusal: Response | None = error_answer(408, f"the body did not come within {CLIENT_SECONDS:g} seconds")
         else:
-            refusal = outside or self._refusal(scope["path"], body)
+            refusal = outside or self._refusal(scope, body)
         finally:
             # What is read is small beside what waits to be: only bodies that are on their way add up.
             self._load.held -= len(body)
@@ -142,10 +144,13 @@ class Guard:
         finally:
             self._load.answering -= 1
 
-    def _refusal(self, path: str, body: bytearray) -> Response | None:
+    def _refusal(self, scope: Scope, body: bytearray) -> Response | None:
+        coding = Headers(scope=scope).get("content-encoding", PLAIN)
+        if body and coding.strip().lower() != PLAIN:
+            return error_answer(415, f"the body is sent as {coding!r:.40}, which is not read here: send it as it is")
         if len(body) > self._limit:
             return error_answer(413, f"the body is larger than {self._limit} bytes; send less at a time")
-        if (self._load.full or self._load.held > MAX_HELD_BYTES) and not path.startswith(HEALTH):
+        if (self._load.full or self._load.held > MAX_HELD_BYTES) and not scope["path"].startswith(HEALTH):
             return _told_later()
         return None
 

@@ -32,9 +32,11 @@ def shown_before(cursor: str) -> list[str]:
     try:
         packed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         shown = json.loads(unpacking.decompress(packed, _MAX_BYTES))
+        told = isinstance(shown, list) and len(shown) <= MAX_SHOWN and all(isinstance(each, str) for each in shown)
+        if not told or not unpacking.eof:
+            raise NotFoundError(nowhere)
+        # Halves of surrogate pairs are in no id, and could not be told again.
+        "".join(shown).encode()
     except (ValueError, zlib.error, RecursionError) as error:
         raise NotFoundError(nowhere) from error
-    told = isinstance(shown, list) and len(shown) <= MAX_SHOWN and all(isinstance(each, str) for each in shown)
-    if not told or not unpacking.eof:
-        raise NotFoundError(nowhere)
     return list(shown)

@@ -18,7 +18,6 @@ from zhiyin.web.metrics import Metrics
 from zhiyin.web.paging import cursor_of, shown_before
 from zhiyin.web.schemas import (
     MAX_LIST,
-    NO_JSON,
     NO_TEXT,
     AddedOut,
     CategoriesOut,
@@ -152,7 +151,7 @@ def add_items(api: APIRouter, service: Service) -> None:
 
 
 def add_events(api: APIRouter, service: Service, metrics: Metrics) -> None:
-    @api.post("/api/v1/events", responses=NO_JSON, openapi_extra=_rows_of(EventIn))
+    @api.post("/api/v1/events", openapi_extra=_rows_of(EventIn))
     async def events(request: Request) -> RecordedOut:
         """Records one event or a list of them: all, or none when a row is wrong."""
         batch = read_events(request.headers.get("content-type", ""), await request.body(), service.clock())
@@ -164,7 +163,7 @@ def add_events(api: APIRouter, service: Service, metrics: Metrics) -> None:
 
 
 def add_shop(api: APIRouter, service: Service) -> None:
-    @api.post("/api/v1/items", responses=NO_JSON, openapi_extra=_rows_of(ItemIn))
+    @api.post("/api/v1/items", openapi_extra=_rows_of(ItemIn))
     async def items(request: Request) -> AddedOut:
         """Adds one item or a list of them to the shop, or replaces them whole: all, or none when a row is wrong.
 

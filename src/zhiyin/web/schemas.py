@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from zhiyin.core.events import MAX_ID_LENGTH
+from zhiyin.core.events import MAX_ID_LENGTH, MAX_VALUE
 from zhiyin.web.paging import MAX_CURSOR
 
 LATEST_TIMESTAMP = 253_402_300_799_999
@@ -37,7 +37,7 @@ class EventIn(Strict):
     user_id: ExternalId
     item_id: ExternalId
     event: ExternalId = Field(max_length=64)
-    value: float | None = Field(default=None, allow_inf_nan=False)
+    value: float | None = Field(default=None, allow_inf_nan=False, ge=-MAX_VALUE, le=MAX_VALUE)
     timestamp: Annotated[int, Field(ge=0, le=LATEST_TIMESTAMP), Whole] | None = None
     session_id: ExternalId | None = None
     event_id: ExternalId | None = None
@@ -115,7 +115,6 @@ class ErrorOut(Strict):
     problems: list[ProblemOut] = []
 
 
-NO_JSON: dict[int | str, dict[str, Any]] = {415: {"model": ErrorOut, "description": "The body is no JSON"}}
 NO_TEXT: dict[int | str, dict[str, Any]] = {400: {"model": ErrorOut, "description": "The body is no text in UTF-8"}}
 
 

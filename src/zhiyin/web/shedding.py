@@ -5,6 +5,7 @@ three times what it can answer would do hardly anything else. A question without
 stays, since to make another one takes longer than to refuse.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 MAX_AT_ONCE = 48
 """Requests that are answered at a time. Of more a machine answers no more in a second, and each of them later."""
 RETRY_SECONDS = 1
+ASKING_SECONDS = 10.0
+"""Within which the headers of a request are there, the first one's from when the connection was made."""
 HEALTH = "/api/health/"
 TOO_MUCH = "more is asked than can be answered now; ask again later"
 
@@ -76,6 +79,17 @@ class SheddingProtocol(H11Protocol):
         while not hasattr(application, "state"):
             application = application.app
         self._load: Load = application.state.load
+        # Told by `_crowded`: what the server itself refuses then is also who asks how it is.
+        self._most, self.limit_concurrency = self.limit_concurrency, None
+        self._asking: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._asked()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         full = self._load.filling or self._crowded
@@ -89,9 +103,21 @@ class SheddingProtocol(H11Protocol):
         else:
             super().data_received(data)
         if self.cycle is not before:
+            self._asked()
             self._load.coming += 1
             # Behind the first step of the request, which was put there by reading it.
             self.loop.call_soon(self._load.had_its_turn)
+        elif self._asking is None and self._begun():
+            self._expect()
+
+    def _expect(self) -> None:
+        """A client that dawdles takes no connection from others."""
+        self._asking = self.loop.call_later(ASKING_SECONDS, self.transport.close)
+
+    def _asked(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
 
     def _refuse(self, data: bytes) -> None:
         # Who asks and does not read has the last one.
@@ -101,6 +127,7 @@ class SheddingProtocol(H11Protocol):
             self.transport.close()
             return
         self.transport.write(REFUSAL)
+        self._asked()
         self._wait_for_another()
 
     def _go_on(self, data: bytes) -> None:
@@ -123,8 +150,8 @@ class SheddingProtocol(H11Protocol):
 
     @property
     def _crowded(self) -> bool:
-        """Whether there are as many connections as there may be; the server itself would not say when to come again."""
-        return self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency
+        """Whether there are as many connections as there may be."""
+        return self._most is not None and len(self.connections) >= self._most
 
     def _answered_early(self) -> bool:
         """Whether a request is answered whose body is still on its way."""
@@ -132,8 +159,15 @@ class SheddingProtocol(H11Protocol):
 
     def _between_requests(self) -> bool:
         """Whether no request was begun that is not answered, or whose body is still on its way."""
+        return self._all_answered() and not self.conn.trailing_data[0]
+
+    def _begun(self) -> bool:
+        """Whether of the next request a part of the headers is there."""
+        return self._all_answered() and bool(self.conn.trailing_data[0])
+
+    def _all_answered(self) -> bool:
         answered = self.cycle is None or self.cycle.response_complete
-        return answered and self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
+        return answered and self.conn.their_state is h11.IDLE
 
 
 def is_whole_question(data: bytes) -> bool:

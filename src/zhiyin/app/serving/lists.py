@@ -68,7 +68,8 @@ def list_of(
     best_new = told.best(request.n, mask & state.new, lift) if state.has_new else (rows[:0], own[:0])
     line = exposure.given(rows, own, state.is_new(rows), best_new)
     reasons = reasons_of(state, person, line.rows, told) if request.explain else [NO_REASON] * len(line.rows)
-    return recommendations(state, person, line, reasons, SESSION if person.visiting else PERSONAL)
+    rung = POPULAR if state.alike else SESSION if person.visiting else PERSONAL
+    return recommendations(state, person, line, reasons, rung)
 
 
 def popular_list(

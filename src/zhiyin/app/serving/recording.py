@@ -10,7 +10,7 @@ import numpy as np
 from zhiyin.core.arrays import IntVector, TextVector
 from zhiyin.core.catalog import Catalog, Users
 from zhiyin.core.errors import InputError
-from zhiyin.core.events import AHEAD_MS, MAX_ID_LENGTH, Events
+from zhiyin.core.events import AHEAD_MS, MAX_ID_LENGTH, MAX_VALUE, Events
 
 _REQUIRED = ("user_id", "item_id", "event")
 _OPTIONAL = ("session_id", "event_id", "recommendation_id")
@@ -63,8 +63,8 @@ def checked_events(events: Events, now: int) -> Events:
         for row, given in enumerate(getattr(events, name))
         if not (given is None and name in _OPTIONAL) and (reason := _id_problem(given)) is not None
     ]
-    for row in np.flatnonzero(np.isinf(events.value)).tolist():
-        problems.append(Problem(row, "value", "must be a finite number"))
+    for row in np.flatnonzero(np.abs(events.value) > MAX_VALUE).tolist():
+        problems.append(Problem(row, "value", f"must be a number from {-MAX_VALUE:g} to {MAX_VALUE:g}"))
     for row in np.flatnonzero(events.timestamp > now + AHEAD_MS).tolist():
         problems.append(Problem(row, "timestamp", "must not be later than now by more than a day"))
     if problems:

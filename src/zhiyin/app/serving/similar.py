@@ -13,7 +13,7 @@ from zhiyin.retrieval.topn import top_n
 
 def similar_to(state: ServingState, row: int, n: int, now: int) -> list[tuple[ItemView, float]]:
     """At most `n` eligible items with their nearness, the nearest first."""
-    scores = _nearness(state.model, row, now)
+    scores = None if state.alike else _nearness(state.model, row, now)
     if scores is None:
         return []
     mask = state.eligibility.mask(now, np.asarray([row], np.int64))

@@ -104,6 +104,11 @@ class ServingState:
         return self.is_new(np.arange(len(self.items)))
 
     @cached_property
+    def alike(self) -> bool:
+        """Whether everybody is told the same, what is popular."""
+        return self.model.name == self.fallback.name
+
+    @cached_property
     def explains(self) -> bool:
         """Whether the model tells why, event by event."""
         return isinstance(self.model, AdditiveModel)
