@@ -87,6 +87,15 @@ def test_ids_hold_slashes_where_they_are_written_as_such(client: Gorse, address:
         assert web.get("/user/a%1Fb").status_code == httpx.codes.UNPROCESSABLE_ENTITY
 
 
+def test_an_item_that_was_taken_away_is_told_nowhere(client: Gorse, address: str) -> None:
+    assert client.delete_item("moon") == {"RowAffected": 1}
+    with httpx.Client(base_url=f"{address}/api") as web:
+        for path in ("/item/moon", "/v1/items/moon", "/v1/similar/moon"):
+            assert web.get(path).status_code == httpx.codes.NOT_FOUND, path
+        assert web.get("/item/moon/neighbors").json() == []
+        assert "moon" not in [item["item_id"] for item in web.get("/v1/items", params={"limit": 200}).json()["items"]]
+
+
 def test_what_could_not_be_told_again_is_refused_and_harms_no_listing(client: Gorse, address: str) -> None:
     deep: list[Any] = []
     for _ in range(40):

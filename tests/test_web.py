@@ -302,6 +302,14 @@ def test_more_than_can_be_answered_at_once_is_told_to_come_again() -> None:
     assert (refused.headers["retry-after"], refused.headers["x-content-type-options"]) == ("1", "nosniff")
 
 
+def test_what_is_surely_a_mistake_is_told(client: Client) -> None:
+    mistyped = client.get("/api/v1/recommend/ann", {"excludes": "alien"})
+    assert (mistyped.status_code, mistyped.json()["problems"][0]["field"]) == (422, "excludes")
+    event = {"user_id": "ann", "item_id": "alien", "event": "like", "timestamp": NOW // 1000}
+    seconds = client.post("/api/v1/events", json=event)
+    assert (seconds.status_code, "milliseconds" in seconds.json()["problems"][0]["reason"]) == (422, True)
+
+
 def test_a_body_that_is_compressed_is_told_so(client: Client) -> None:
     body = gzip.compress(json.dumps({"user_id": "ann", "item_id": "alien", "event": "like"}).encode())
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from zhiyin.core.events import MAX_ID_LENGTH, MAX_VALUE
 from zhiyin.web.paging import MAX_CURSOR
@@ -10,6 +10,9 @@ from zhiyin.web.paging import MAX_CURSOR
 LATEST_TIMESTAMP = 253_402_300_799_999
 """The end of the year 9999, beyond which a time in milliseconds is surely a mistake of units."""
 
+
+EARLIEST_TIMESTAMP = 100_000_000_000
+"""Of an event: in March 1973. A time in seconds is smaller until the year 5138."""
 
 MAX_LIST = 100
 MAX_EXAMPLES = 100
@@ -31,6 +34,20 @@ ExternalId = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH, patter
 """Told to clients in the description of the API; the service refuses whatever it cannot use by itself."""
 
 
+def _in_milliseconds(time: int) -> int:
+    if time < EARLIEST_TIMESTAMP:
+        raise ValueError(f"must be in milliseconds since 1970; {time} is as small as seconds are")
+    return time
+
+
+When = Annotated[
+    int,
+    Field(le=LATEST_TIMESTAMP, json_schema_extra={"minimum": EARLIEST_TIMESTAMP}),
+    AfterValidator(_in_milliseconds),
+    Whole,
+]
+
+
 class EventIn(Strict):
     """One event. timestamp: epoch milliseconds, left out for "now"; not later than now by more than a day."""
 
@@ -38,7 +55,7 @@ class EventIn(Strict):
     item_id: ExternalId
     event: ExternalId = Field(max_length=64)
     value: float | None = Field(default=None, allow_inf_nan=False, ge=-MAX_VALUE, le=MAX_VALUE)
-    timestamp: Annotated[int, Field(ge=0, le=LATEST_TIMESTAMP), Whole] | None = None
+    timestamp: When | None = None
     session_id: ExternalId | None = None
     event_id: ExternalId | None = None
     recommendation_id: ExternalId | None = None
@@ -70,7 +87,7 @@ class RecommendQuery(BaseModel):
     the reasons out, which is faster.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     category: list[str] = Field(default=[], max_length=20)
     item: list[ExternalId] = Field(default=[], max_length=MAX_EXAMPLES)
@@ -170,7 +187,7 @@ class RecommendedOut(Strict):
 
 
 class RecommendationsOut(Strict):
-    """cursor: leads to what comes behind; null where nothing does, and in shelves."""
+    """cursor: leads to what comes behind, which may be nothing; null where surely nothing does, and in shelves."""
 
     user_id: str
     rung: str

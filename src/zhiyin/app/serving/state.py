@@ -128,9 +128,9 @@ class ServingState:
         return Vocabulary(self.waiting.item_id)
 
     def row(self, item_id: str) -> int:
-        """Raises `NotFoundError` for an item that the system does not know."""
+        """Raises `NotFoundError` for an item that the system does not know, or that the shop took away."""
         row = self.items.row(item_id)
-        if row == UNKNOWN:
+        if row == UNKNOWN or self._is_gone(row):
             raise NotFoundError(f"no item {item_id!r} in the system that serves")
         return row
 
@@ -155,7 +155,14 @@ class ServingState:
     def found(self, search: str) -> Iterator[int]:
         """Rows of items whose title holds `search`, whatever the case, the most popular first."""
         wanted, titles = _folded(search), self._search_titles
-        return (int(row) for row in self.popular_order if wanted in titles[int(row)])
+        rows = (int(row) for row in self.popular_order)
+        return (row for row in rows if wanted in titles[row] and not self._is_gone(row))
+
+    def _is_gone(self, row: int) -> bool:
+        """Whether the shop took the item away: it is not to be had, and nothing is told of it any more."""
+        shop = self.catalog
+        told = shop.title[row] or shop.description[row] or shop.categories[row]
+        return not shop.available[row] and not told
 
     def _waiting_after(self, changes: Catalog, known: IntVector) -> Catalog:
         """Items to go on with: those that waited before, and those of `changes` that are at no `known` row."""
