@@ -20,6 +20,8 @@ _ASKING_S, _SOON_S, _ASKING_LATER_S = 0.001, 1.0, 0.01
 FORGETTING_TIMEOUT_MS = 500
 POOLED, BESIDES = 8, 64
 """Connections that are kept open, and how many more there may be at a time."""
+_CACHE_KIB = 16_384
+"""Pages that each connection keeps; what else is asked for is with the system, which keeps it once for all of them."""
 _BULK_CACHE_KIB = 196_608
 """Indexes are written at random places: what does not fit is written and read again for every batch."""
 _BULK_JOURNAL_PAGES = 65_536
@@ -127,7 +129,7 @@ def _configure(connection: Any, _record: Any) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "secure_delete=ON",
-        "cache_size=-65536",
+        f"cache_size=-{_CACHE_KIB}",
     ):
         connection.execute(f"PRAGMA {pragma}")
 
