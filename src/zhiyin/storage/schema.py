@@ -154,6 +154,11 @@ keys = Table(
 )
 
 
+def place(item_id: str, rank: int, score: float | None, propensity: float) -> tuple[str, int, float | None, float]:
+    """One of the places of `shown_lists`."""
+    return item_id, rank, None if score is None or not isfinite(score) else score, propensity
+
+
 former_impressions = Table(
     "impressions",
     MetaData(),
@@ -252,9 +257,7 @@ def gather_impressions(connection: Connection) -> int:
 
 def _as_list(rows: Sequence[Any]) -> dict[str, Any]:
     told = {name: getattr(rows[0], name) for name in _OF_A_LIST}
-    scores = [None if row.score is None or not isfinite(row.score) else row.score for row in rows]
-    places = [[row.item_id, row.position, score, row.propensity] for row, score in zip(rows, scores, strict=True)]
-    return {**told, "places": places}
+    return {**told, "places": [place(row.item_id, row.position, row.score, row.propensity) for row in rows]}
 
 
 def _number(connection: Connection, table: Table) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from math import isfinite, nan
+from math import nan
 from typing import Any
 
 from sqlalchemy import JSON, select
@@ -78,10 +78,7 @@ class StoredImpressions:
             served.manifest_id,
             None if shown.shown_at == MISSING_TIME else shown.shown_at,
             json.dumps(
-                [
-                    (item.item_id, item.rank, item.score if isfinite(item.score) else None, item.propensity)
-                    for item in served.items
-                ],
+                [schema.place(item.item_id, item.rank, item.score, item.propensity) for item in served.items],
                 separators=(",", ":"),
                 allow_nan=False,
             ),

@@ -145,8 +145,8 @@ class Guard:
             self._load.answering -= 1
 
     def _refusal(self, scope: Scope, body: bytearray) -> Response | None:
-        coding = Headers(scope=scope).get("content-encoding", PLAIN)
-        if body and coding.strip().lower() != PLAIN:
+        coding = Headers(scope=scope).get("content-encoding", PLAIN) if body else PLAIN
+        if coding.strip().lower() != PLAIN:
             return error_answer(415, f"the body is sent as {coding!r:.40}, which is not read here: send it as it is")
         if len(body) > self._limit:
             return error_answer(413, f"the body is larger than {self._limit} bytes; send less at a time")
