@@ -15,7 +15,7 @@ from zhiyin.core.models import Candidates, Choice, FitReport, Parameters, Range,
 from zhiyin.core.results import Contributions
 from zhiyin.models.inputs import Sparse, evidence, training_rows
 from zhiyin.models.ridge import solved_on, support_of
-from zhiyin.models.sparse_weights import ARRAYS, Held, Sums, Weights, scores_of, to_arrays
+from zhiyin.models.sparse_weights import ARRAYS, Held, Sums, Weights, rounded, scores_of, to_arrays
 from zhiyin.models.stored import ModelConfig, StoredModel
 
 DENSE_FROM = 0.01
@@ -125,4 +125,4 @@ class EaseScored:
         self.scores = sums.scores
 
     def contributions(self, row: int, items: IntVector) -> Contributions:
-        return Contributions(np.zeros(len(items)), self._sums.parts(row, items).T)
+        return rounded(self.scores[row, items], self._sums.parts(row, items).T)

@@ -47,13 +47,23 @@ class Fading:
 
         timestamps: (n,) epoch ms.
         """
+        if not self.together:
+            return self._singly[:, max(0, self._singly.shape[1] - len(timestamps)) :]
         steps: IntVector = np.cumsum(self._begin(timestamps))
         last = steps[-1] if len(steps) else 0
         steps = steps[steps > last - self._windows.max()]
-        ages = last - steps
-        read = ages < self._windows
-        left: FloatMatrix = self.units[:, None] * np.exp(-np.outer(self.past, ages)) * read
-        return left * _shares(steps) if self.together else left
+        left: FloatMatrix = self._left_at(last - steps) * _shares(steps)
+        return left
+
+    @cached_property
+    def _singly(self) -> FloatMatrix:
+        """(rates, longest) what is left where every event is a step."""
+        return self._left_at(np.arange(self._windows.max())[::-1])
+
+    def _left_at(self, ages: IntVector) -> FloatMatrix:
+        """(rates, k) what is left of steps that are so many ago."""
+        left: FloatMatrix = self.units[:, None] * np.exp(-np.outer(self.past, ages)) * (ages < self._windows)
+        return left
 
     def sums(self, histories: Histories, users: IntVector, n_items: int, bound: float) -> Sparse:
         """(rates * n_items, rates * n_items + n_items) float32: X'X and X'Y side by side, over all places of these

@@ -40,7 +40,7 @@ from zhiyin.models.inputs import Sparse
 from zhiyin.models.likeness import CONTENT, WORDS, Likeness
 from zhiyin.models.ridge import solved, solved_on, support_of
 from zhiyin.models.sequences import liked
-from zhiyin.models.sparse_weights import ARRAYS, Held, Weights, scores_of, to_arrays
+from zhiyin.models.sparse_weights import ARRAYS, Held, Weights, rounded, scores_of, to_arrays
 from zhiyin.models.stored import ModelConfig, StoredModel
 
 NEAREST = 100
@@ -234,4 +234,4 @@ class LinearScored:
         if not met.all():
             near = self._likeness.near(told.sources[~met], items)
             parts[told.places[~met]] = told.drawn[~met, None] * near
-        return Contributions(np.zeros(len(items)), parts.T)
+        return rounded(self.scores[row, items], parts.T)

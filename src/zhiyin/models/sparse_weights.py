@@ -12,6 +12,7 @@ from scipy.sparse import _sparsetools
 from zhiyin.core.arrays import FloatMatrix, FloatVector, IntVector
 from zhiyin.core.dataset import Query
 from zhiyin.core.models import Parameters
+from zhiyin.core.results import Contributions
 from zhiyin.core.scored import ScoringModel
 from zhiyin.models.inputs import Sparse
 
@@ -35,6 +36,11 @@ def scores_of(model: ScoringModel, queries: Sequence[Query], n_items: int) -> Fl
     for start in range(0, len(queries), AT_ONCE):
         scores[start : start + AT_ONCE] = model.scored(queries[start : start + AT_ONCE]).scores
     return scores
+
+
+def rounded(scores: FloatVector, parts: FloatMatrix) -> Contributions:
+    """`parts` (items, events) of `scores` (items,): what sums over the cells were rounded by is in the base."""
+    return Contributions(scores - parts.sum(axis=1), parts)
 
 
 class Sums(ABC):
@@ -92,8 +98,9 @@ class _SparseSums(Sums):
     def __init__(self, cells: Sparse, histories: Sequence[Held], by_item: Callable[[], Sparse]) -> None:
         self._histories, self._by_item = histories, by_item
         self.scores = np.zeros((len(histories), cells.shape[1]))
-        for scores, (rows, values) in zip(self.scores, histories, strict=True):
-            _add_rows(cells, rows, values, scores)
+        for history, (rows, values) in enumerate(histories):
+            if len(rows):
+                self.scores[history] = _sum_of_rows(cells, rows, values)
 
     def parts(self, history: int, items: IntVector) -> FloatMatrix:
         rows, values = self._histories[history]
@@ -114,18 +121,16 @@ class _SparseSums(Sums):
         return told
 
 
-def _add_rows(cells: Sparse, rows: IntVector, values: FloatVector, scores: FloatVector) -> None:
-    """Adds `values @ cells[rows]` to `scores` (items,).
+def _sum_of_rows(cells: Sparse, rows: IntVector, values: FloatVector) -> FloatVector:
+    """`values @ cells[rows]` (items,), as exact as the cells.
 
     What SciPy does for that product, without the matrices that it is asked for by, whose making takes longer than the
-    sum.
+    sum. Rows go from the last to the first: what it takes for a column between two of them ends before it begins.
     """
-    kind = cells.indices.dtype
-    wanted = rows.astype(kind)
-    starts = np.zeros(len(rows) + 1, kind)
-    np.cumsum(cells.indptr[wanted + 1] - cells.indptr[wanted], out=starts[1:])
-    items, weights = np.empty(starts[-1], kind), np.empty(starts[-1], cells.data.dtype)
-    _sparsetools.csr_row_index(len(rows), wanted, cells.indptr, cells.indices, cells.data, items, weights)
-    _sparsetools.csc_matvec(
-        len(scores), len(rows), starts, items, weights.astype(np.float64), values.astype(np.float64), scores
-    )
+    order = np.argsort(-rows)
+    starts = np.empty(2 * len(rows), cells.indptr.dtype)
+    starts[::2], starts[1::2] = cells.indptr[rows[order]], cells.indptr[rows[order] + 1]
+    counts, scores = np.zeros(len(starts) - 1, cells.dtype), np.zeros(cells.shape[1], cells.dtype)
+    counts[::2] = values[order]
+    _sparsetools.csc_matvec(len(scores), len(counts), starts, cells.indices, cells.data, counts, scores)
+    return scores

@@ -48,12 +48,12 @@ def standings(scores: FloatMatrix, known: BoolVector, form: str) -> FloatMatrix:
             found[row] = mine
         elif form == "deviations":
             found[row] = (mine - others.mean()) * steepness(others)
+        elif not len(new):
+            found[row] = _ranked(others)
         else:
-            ranked = _reciprocal(others)
-            ranked *= steepness(ranked)
+            ranked = _ranked(others)
             found[row, old] = ranked
-            if len(new):
-                found[row, new] = ranked.max() + (mine[new] - others.max()) * steepness(others)
+            found[row, new] = ranked.max() + (mine[new] - others.max()) * steepness(others)
     return found
 
 
@@ -68,16 +68,27 @@ def steepness(scores: FloatVector) -> float:
 
 def places(scores: FloatVector) -> IntVector:
     """(n,) how many of the `scores` (n,) are higher."""
-    order = np.argsort(-scores)
-    falling, found = -scores[order], np.empty(len(scores), np.int64)
-    found[order] = np.searchsorted(falling, falling)
+    falling, order = -scores, np.argsort(-scores)
+    falling, place, found = falling[order], np.arange(len(scores)), np.empty(len(scores), np.int64)
+    if (falling[1:] == falling[:-1]).any():
+        place = np.searchsorted(falling, falling)
+    found[order] = place
     return found
+
+
+def _ranked(scores: FloatVector) -> FloatVector:
+    ranked = _reciprocal(scores)
+    ranked *= steepness(ranked)
+    return ranked
 
 
 def _reciprocal(scores: FloatVector) -> FloatVector:
     """(n,) K / (K + rank), of those that are behind the best `RANKED` as their scores let expect."""
-    n, bar = len(scores), _bar(scores)
-    ahead, level = np.flatnonzero(scores > bar), np.flatnonzero(scores == bar)
+    n, high = len(scores), _high(scores)
+    told = scores.take(high)
+    bar = float(np.partition(told, max(0, len(told) - RANKED))[max(0, len(told) - RANKED)])
+    above, level = np.flatnonzero(told > bar), high[told == bar]
+    ahead = high.take(above)
     first, depth = len(ahead) + len(level), bar - scores.min()
     fall = (n - first) / depth if depth > LEAST_DEPTH else 0.0
     # K + first + (n - first) (bar - score) / depth, in place: this is done for every item of every list.
@@ -86,12 +97,12 @@ def _reciprocal(scores: FloatVector) -> FloatVector:
     np.maximum(found, K, out=found)
     np.divide(K, found, out=found)
     found[level] = K / (K + len(ahead))
-    found[ahead] = K / (K + places(scores[ahead]))
+    found[ahead] = K / (K + places(told.take(above)))
     return found
 
 
-def _bar(scores: FloatVector) -> float:
-    """The score of place `RANKED`, or the lowest one of fewer.
+def _high(scores: FloatVector) -> IntVector:
+    """Rows of all `scores` that are as high as the one of place `RANKED`, and of not many more.
 
     Most of a catalogue is below one that a sample of it puts in about twice that place, and need not be sorted.
     """
@@ -99,10 +110,7 @@ def _bar(scores: FloatVector) -> float:
     if n > 2 * RANKED:
         some = np.sort(scores[:: n // SAMPLE])
         low = some[max(0, len(some) - 2 * RANKED * len(some) // n - 1)]
-        above = scores[scores > low]
-        if len(above) >= RANKED:
-            scores = above
-        elif len(above) + np.count_nonzero(scores == low) >= RANKED:
-            return float(low)
-    place = max(0, len(scores) - RANKED)
-    return float(np.partition(scores, place)[place])
+        for high in (np.flatnonzero(scores > low), np.flatnonzero(scores >= low)):
+            if len(high) >= RANKED:
+                return high
+    return np.arange(n)

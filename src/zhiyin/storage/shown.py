@@ -1,10 +1,10 @@
 """Lists as they were shown."""
 
-import json
 from collections.abc import Iterator, Sequence
 from math import nan
 from typing import Any
 
+import orjson
 from sqlalchemy import JSON, select
 from sqlalchemy import text as sql
 
@@ -77,9 +77,7 @@ class StoredImpressions:
             served.rung,
             served.manifest_id,
             None if shown.shown_at == MISSING_TIME else shown.shown_at,
-            json.dumps(
-                [schema.place(item.item_id, item.rank, item.score, item.propensity) for item in served.items],
-                separators=(",", ":"),
-                allow_nan=False,
-            ),
+            orjson.dumps(
+                [schema.place(item.item_id, item.rank, item.score, item.propensity) for item in served.items]
+            ).decode(),
         )

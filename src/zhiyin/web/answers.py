@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
 from fastapi import Response
-from pydantic_core import to_json
 
 from zhiyin.app.service import HistoryEntry, ItemView, Service, Shelf, Taste
 from zhiyin.core.results import Reason, Recommendations
@@ -46,7 +46,7 @@ def taste_out(user_id: str, taste: Taste | None) -> TasteOut:
 
 def answered(told: Mapping[str, Any]) -> Response:
     """`told` as JSON, unchecked: to check what the service says takes longer than to write it down."""
-    return Response(to_json(told, inf_nan_mode="null"), media_type="application/json")
+    return Response(orjson.dumps(told), media_type="application/json")
 
 
 def list_told(service: Service, served: Recommendations, cursor: str | None = None) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def list_told(service: Service, served: Recommendations, cursor: str | None = No
         "cursor": cursor,
         "items": [
             {
-                "item": vars(service.describe(item.item_id)),
+                "item": service.describe(item.item_id),
                 "rank": item.rank,
                 "score": item.score,
                 "reason": reason_told(service, item.reason),

@@ -145,12 +145,10 @@ class ServingState:
         """The item at a row as it is shown."""
         return lru_cache(VIEWS_KEPT)(partial(ItemView.of, self.catalog))
 
-    def describe(self, item_id: str) -> ItemView:
-        """What is known of an item; of one that neither the system nor the shop knows, its id alone."""
-        if (row := self.items.row(item_id)) != UNKNOWN:
-            return self.view(row)
-        place = self._waiting_rows.row(item_id)
-        return ItemView(item_id, item_id, None, (), None) if place == UNKNOWN else ItemView.of(self.waiting, place)
+    @cached_property
+    def describe(self) -> Callable[[str], ItemView]:
+        """What is known of an item by its id; of one that neither the system nor the shop knows, its id alone."""
+        return lru_cache(VIEWS_KEPT)(partial(_described, self.items, self.view, self._waiting_rows, self.waiting))
 
     def found(self, search: str) -> Iterator[int]:
         """Rows of items whose title holds `search`, whatever the case, the most popular first."""
@@ -284,6 +282,15 @@ def _clean(folder: Path, versions: Path) -> None:
             half = old.suffix not in {".faiss", ".json"} and time.time() - old.stat().st_mtime > HALF_WRITTEN_S
             if half or not (versions / old.name.partition(".")[0]).is_dir():
                 old.unlink()
+
+
+def _described(
+    items: Vocabulary, view: Callable[[int], ItemView], waiting_rows: Vocabulary, waiting: Catalog, item_id: str
+) -> ItemView:
+    if (row := items.row(item_id)) != UNKNOWN:
+        return view(row)
+    place = waiting_rows.row(item_id)
+    return ItemView(item_id, item_id, None, (), None) if place == UNKNOWN else ItemView.of(waiting, place)
 
 
 def _folded(value: str) -> str:
