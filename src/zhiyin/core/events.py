@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -58,6 +59,13 @@ class Events:
 
     def __len__(self) -> int:
         return len(self.user_id)
+
+    @cached_property
+    def kinds(self) -> tuple[tuple[str, ...], IntVector]:
+        """The kinds that there are, and (n,) the place of each event's among them."""
+        places: dict[str, int] = {}
+        inverse = [places.setdefault(kind, len(places)) for kind in self.event.tolist()]
+        return tuple(places), np.array(inverse, np.int64)
 
     def identified(self) -> Self:
         """With an id for each event that has none."""

@@ -27,16 +27,9 @@ def rating_scale_of(events: Events, settings: PreparationSettings) -> tuple[floa
     return (float(known.min()), float(known.max())) if len(known) else None
 
 
-def kinds_of(events: Events) -> tuple[tuple[str, ...], IntVector]:
-    """The kinds that there are, and (n,) the place of each event's among them."""
-    places: dict[str, int] = {}
-    inverse = [places.setdefault(kind, len(places)) for kind in events.event.tolist()]
-    return tuple(places), np.array(inverse, np.int64)
-
-
 def rules_of(events: Events, settings: PreparationSettings) -> tuple[list[EventRule], IntVector]:
     """The rules of the kinds that there are, and (n,) the place of each event's among them."""
-    kinds, inverse = kinds_of(events)
+    kinds, inverse = events.kinds
     return [settings.rule(kind) for kind in kinds], inverse
 
 
@@ -131,7 +124,7 @@ def histories_of(
     order = keep[np.lexsort((events.sequence[keep], events.timestamp[keep], user_rows[keep]))]
     counts = np.bincount(user_rows[order], minlength=len(users))
     indptr: IntVector = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    names, kinds = kinds_of(events)
+    names, kinds = events.kinds
     return Histories(
         indptr,
         item_rows[order],

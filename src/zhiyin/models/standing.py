@@ -36,24 +36,25 @@ LEAST_DEPTH = 1e-290
 def standings(scores: FloatMatrix, known: BoolVector, form: str) -> FloatMatrix:
     """(n, items) float64, of scores (n, items) with `known` (items,). New items move no known one."""
     found = np.empty(scores.shape)
-    old, new = np.flatnonzero(known), np.flatnonzero(~known)
+    new = ~known
+    arrived = bool(new.any())
     scores = np.asarray(scores, np.float64)
     for row, mine in enumerate(scores):
         if row and np.array_equal(mine, scores[row - 1]):
             # As of a model that says the same of everybody.
             found[row] = found[row - 1]
             continue
-        others = mine[old] if len(new) else mine
+        others = mine[known] if arrived else mine
         if not len(others):
             found[row] = mine
         elif form == "deviations":
             found[row] = (mine - others.mean()) * steepness(others)
-        elif not len(new):
+        elif not arrived:
             found[row] = _ranked(others)
         else:
-            ranked = _ranked(others)
-            found[row, old] = ranked
-            found[row, new] = ranked.max() + (mine[new] - others.max()) * steepness(others)
+            ranked, line = _ranked(others), found[row]
+            line[known] = ranked
+            line[new] = ranked.max() + (mine[new] - others.max()) * steepness(others)
     return found
 
 
