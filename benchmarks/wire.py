@@ -2,9 +2,12 @@
 
 import asyncio
 import re
+import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+KEPT_SECONDS = 4.0
+"""How long a connection may rest and be used again; a server closes those that rest longer, without asking."""
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)")
 
 
@@ -22,7 +25,7 @@ class Wire:
 
     def __init__(self, base: str) -> None:
         self._place = urlsplit(base)
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._idle: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def get(self, address: str) -> Told:
         """Raises `ConnectionError` or `asyncio.IncompleteReadError` where the connection breaks."""
@@ -34,18 +37,18 @@ class Wire:
         if b"\r\nconnection: close\r\n" in head:
             writer.close()
         else:
-            self._idle.append((reader, writer))
+            self._idle.append((time.monotonic(), reader, writer))
         return Told(int(head.split(b" ", 2)[1]), head, body)
 
     def _kept(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         """A connection that the server has not closed meanwhile, the one that rested least."""
         while self._idle:
-            reader, writer = self._idle.pop()
-            if not reader.at_eof():
+            since, reader, writer = self._idle.pop()
+            if not reader.at_eof() and time.monotonic() < since + KEPT_SECONDS:
                 return reader, writer
             writer.close()
         return None
 
     def close(self) -> None:
-        for _, writer in self._idle:
+        for *_, writer in self._idle:
             writer.close()
