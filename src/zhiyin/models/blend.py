@@ -60,14 +60,15 @@ class BlendConfig(ModelConfig):
 @dataclass(frozen=True, eq=False)
 class Told:
     """What a part says of some queries. factors: (items,) what its standings count, which are of this form. scored: of
-    the part itself, None where it does not tell why or nobody will ask. scores, standing: (queries, items).
+    the part itself, None where it does not tell why or nobody will ask. scores: (queries, items). added: (queries,
+    items) what its standings add to those of the blend.
     """
 
     factors: FloatVector
     form: str
     scored: Scored | None
     scores: FloatMatrix
-    standing: FloatMatrix
+    added: FloatMatrix
 
 
 class Blend:
@@ -129,7 +130,7 @@ class Blend:
         told = list(self._said(queries, kept=True))
         scores = self._level(len(queries))
         for each in told:
-            scores += each.factors * each.standing
+            scores += each.added
         return BlendScored(queries, scores, known, self._weighing.level, told)
 
     def contributions(self, query: Query, items: IntVector) -> Contributions:
@@ -181,7 +182,7 @@ class Blend:
         known, _ = self._fitted()
         scores = self._level(len(queries))
         for told in self._said(queries):
-            scores += told.factors * told.standing
+            scores += told.added
             if singly is not None and told.factors[known].any():
                 singly.append(told.scores)
         return scores
@@ -260,7 +261,9 @@ class Blend:
                     lowest = scores.min(axis=1, initial=0.0)
                     silent = np.repeat(lowest[:, None], len(known) - scores.shape[1], axis=1)
                     scores = np.concatenate([scores, silent], axis=1)
-                yield Told(factor, FORMS[form], own, scores, standings(scores, known, FORMS[form]))
+                added = standings(scores, known, FORMS[form])
+                added *= factor
+                yield Told(factor, FORMS[form], own, scores, added)
 
     def _fitted(self) -> tuple[BoolVector, FloatMatrix]:
         """(n_items,) which items training met, and (n_items, parts) what standings by the parts count."""
@@ -286,7 +289,7 @@ class BlendScored:
         scores = self.level * ~known
         parts = np.zeros((len(items), len(self.queries[row].history)))
         for told in self.told:
-            added = told.factors[items] * told.standing[row, items]
+            added = told.added[row, items]
             scores = scores + added
             if told.scored is not None:
                 places = np.flatnonzero(told.factors[items])
