@@ -20,7 +20,7 @@ from servers import PROGRAM, small_shop
 
 from zhiyin.app.service import RecommendRequest, Service
 from zhiyin.app.serving.committer import AHEAD, Committer
-from zhiyin.core.errors import BrokenRowError, NotFoundError, StoreError
+from zhiyin.core.errors import NotFoundError, StoreError
 from zhiyin.core.events import Events
 from zhiyin.storage.opening import DatabaseStores, open_stores
 
@@ -107,33 +107,6 @@ def test_a_store_that_does_not_answer_is_asked_once_for_all_that_wait(
             with pytest.raises(StoreError, match="locked"):
                 each.result()
     assert len(asked) == 2
-
-
-def test_a_server_whose_store_cannot_be_written_is_not_ready_until_it_can(
-    stores: DatabaseStores, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    @contextmanager
-    def full(self: DatabaseStores) -> Iterator[None]:
-        raise StoreError("the disk is full")
-        yield
-
-    with closing(Service(films_system(), stores, lambda: NOW, committer=Committer(stores))) as service:
-        service.record(like("0"))
-        assert service.problem() is None
-        with monkeypatch.context() as broken:
-            broken.setattr(DatabaseStores, "transaction", full)
-            with pytest.raises(StoreError, match="full"):
-                service.record(like("1"))
-            assert "could not be written" in str(service.problem())
-        service.record(like("1"))
-        assert service.problem() is None
-
-
-def test_a_broken_row_says_nothing_of_the_store(stores: DatabaseStores) -> None:
-    with closing(Committer(stores)) as committer:
-        with pytest.raises(BrokenRowError):
-            committer.append(Events.build(user_id=[None], item_id=["i"]))  # type: ignore[list-item]
-        assert not committer.failing
 
 
 def test_what_was_written_though_it_seemed_not_to_be_is_there_once(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from scipy import sparse
 
 from zhiyin.core.arrays import FloatMatrix, IntVector
 from zhiyin.core.catalog import Catalog
@@ -26,7 +27,7 @@ from zhiyin.models.growing import Growing
 from zhiyin.models.linear import Linear
 from zhiyin.models.neighbours import ItemNeighbours, UserNeighbours
 from zhiyin.models.popularity import Popularity
-from zhiyin.models.sparse_weights import Weights
+from zhiyin.models.sparse_weights import Weights, to_arrays
 from zhiyin.testing.model_conformance import CHECKS, PERSONAL_CHECKS, Case, check_finds_the_pattern, registered
 from zhiyin.testing.synthetic import DAY, START, dataset_of, planted_groups
 
@@ -152,6 +153,22 @@ def weights_of(model: Linear | Ease) -> FloatMatrix:
     n_rows = len(model.parameters()["indptr"]) - 1
     every = np.arange(n_rows), np.ones(n_rows)
     return Weights.from_arrays(model.parameters(), rates).sums([every]).parts(0, np.arange(n_rows // rates))
+
+
+@given(st.integers(0, 99), st.lists(st.tuples(st.integers(0, 29), st.floats(-1, 1)), max_size=12), st.integers(0, 200))
+def test_rows_add_up_however_often_they_are_held_and_however_little_they_count(
+    seed: int, held: list[tuple[int, float]], magnitude: int
+) -> None:
+    cells: Any = sparse.random_array(
+        (30, 30), density=0.2, dtype=np.float32, rng=np.random.default_rng(seed), format="csr"
+    )
+    rows = np.array([row for row, _ in held], np.int64)
+    values = np.array([value for _, value in held]) * 10.0**-magnitude
+    sums = Weights.from_arrays(to_arrays(cells)).sums([(rows, values)])
+    expected = values @ cells.toarray().astype(np.float64)[rows] if held else np.zeros(30)
+    near = 1e-6 * np.abs(values).sum()
+    np.testing.assert_allclose(sums.scores[0], expected, rtol=0, atol=near)
+    np.testing.assert_allclose(sums.parts(0, np.arange(30)).sum(axis=0), expected, rtol=0, atol=near)
 
 
 @given(

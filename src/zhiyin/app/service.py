@@ -286,10 +286,8 @@ class Service:
         return self.slot.refused
 
     def problem(self) -> str | None:
-        """Why it should not be asked now; None where the store is read and written and a trained system can score."""
+        """Why it should not be asked now; None where the store answers and a trained system can score."""
         self._stores.catalog.revision()
-        if self._committer is not None and self._committer.failing:
-            return "the store could not be written when that was last tried; the log of the server says why"
         if self.manifest_id == STANDBY:
             return "no trained system can be loaded; what is popular is served in its place"
         return None if len(self.slot.state.popular_order) else "the system that serves holds no items"

@@ -122,15 +122,19 @@ class _SparseSums(Sums):
 
 
 def _sum_of_rows(cells: Sparse, rows: IntVector, values: FloatVector) -> FloatVector:
-    """`values @ cells[rows]` (items,), as exact as the cells.
+    """`values @ cells[rows]` (items,) float64, as exact as the cells.
 
     What SciPy does for that product, without the matrices that it is asked for by, whose making takes longer than the
     sum. Rows go from the last to the first: what it takes for a column between two of them ends before it begins.
     """
+    largest = np.abs(values).max()
+    if not largest:
+        return np.zeros(cells.shape[1])
     order = np.argsort(-rows)
     starts = np.empty(2 * len(rows), cells.indptr.dtype)
     starts[::2], starts[1::2] = cells.indptr[rows[order]], cells.indptr[rows[order] + 1]
     counts, scores = np.zeros(len(starts) - 1, cells.dtype), np.zeros(cells.shape[1], cells.dtype)
-    counts[::2] = values[order]
+    # What is left of events long ago may be less than cells can hold.
+    counts[::2] = values[order] / largest
     _sparsetools.csc_matvec(len(scores), len(counts), starts, cells.indices, cells.data, counts, scores)
-    return scores
+    return scores * np.float64(largest)

@@ -85,11 +85,7 @@ def _ranked(scores: FloatVector) -> FloatVector:
 
 def _reciprocal(scores: FloatVector) -> FloatVector:
     """(n,) K / (K + rank), of those that are behind the best `RANKED` as their scores let expect."""
-    n, high = len(scores), _high(scores)
-    told = scores.take(high)
-    bar = float(np.partition(told, max(0, len(told) - RANKED))[max(0, len(told) - RANKED)])
-    above, level = np.flatnonzero(told > bar), high[told == bar]
-    ahead = high.take(above)
+    n, (bar, ahead, level) = len(scores), _parted(scores)
     first, depth = len(ahead) + len(level), bar - scores.min()
     fall = (n - first) / depth if depth > LEAST_DEPTH else 0.0
     # K + first + (n - first) (bar - score) / depth, in place: this is done for every item of every list.
@@ -98,20 +94,26 @@ def _reciprocal(scores: FloatVector) -> FloatVector:
     np.maximum(found, K, out=found)
     np.divide(K, found, out=found)
     found[level] = K / (K + len(ahead))
-    found[ahead] = K / (K + places(told.take(above)))
+    found[ahead] = K / (K + places(scores.take(ahead)))
     return found
 
 
-def _high(scores: FloatVector) -> IntVector:
-    """Rows of all `scores` that are as high as the one of place `RANKED`, and of not many more.
+def _parted(scores: FloatVector) -> tuple[float, IntVector, IntVector]:
+    """The score of place `RANKED`, or the lowest one of fewer, and the rows of those above it and of its equals.
 
     Most of a catalogue is below one that a sample of it puts in about twice that place, and need not be sorted.
     """
-    n = len(scores)
+    n, high = len(scores), None
     if n > 2 * RANKED:
         some = np.sort(scores[:: n // SAMPLE])
         low = some[max(0, len(some) - 2 * RANKED * len(some) // n - 1)]
-        for high in (np.flatnonzero(scores > low), np.flatnonzero(scores >= low)):
-            if len(high) >= RANKED:
-                return high
-    return np.arange(n)
+        above = np.flatnonzero(scores > low)
+        if len(above) >= RANKED:
+            high = above
+        elif len(above) + len(level := np.flatnonzero(scores == low)) >= RANKED:
+            return float(low), above, level
+    told = scores if high is None else scores.take(high)
+    place = max(0, len(told) - RANKED)
+    bar = float(np.partition(told, place)[place])
+    above, level = np.flatnonzero(told > bar), np.flatnonzero(told == bar)
+    return (bar, above, level) if high is None else (bar, high.take(above), high.take(level))

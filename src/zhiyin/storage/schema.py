@@ -156,7 +156,7 @@ keys = Table(
 
 def place(item_id: str, rank: int, score: float | None, propensity: float) -> tuple[str, int, float | None, float]:
     """One of the places of `shown_lists`."""
-    return item_id, rank, None if score is None or not isfinite(score) else score, propensity
+    return item_id, rank, None if score is None or not isfinite(score) else float(score), float(propensity)
 
 
 former_impressions = Table(

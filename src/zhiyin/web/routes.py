@@ -205,7 +205,7 @@ def add_health(api: APIRouter, service: Service) -> None:
 
     @api.get("/api/health/ready")
     def ready() -> StateOut:
-        """The store answers and can be written, and a trained system scores."""
+        """The store answers and a trained system scores."""
         if (problem := service.problem()) is not None:
             raise RefusalError(503, problem)
         return StateOut(status="ready", manifest_id=service.manifest_id)

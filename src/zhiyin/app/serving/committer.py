@@ -1,9 +1,7 @@
 """Writes of one process, several in a transaction."""
 
 import logging
-import math
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -16,8 +14,6 @@ from zhiyin.core.stores import AppendReport, ShownList, Stores
 
 LOG = logging.getLogger(__name__)
 
-FAILING_S = 10.0
-"""How long a write that failed is spoken of: who is asked for nothing any more writes nothing that could succeed."""
 DELAY_S = 0.1
 """How long what nobody waits for may wait for what somebody does."""
 TOGETHER = 200
@@ -58,7 +54,6 @@ class Committer:
         self._shown: list[ShownList] = []
         self._changed = threading.Condition()
         self._closed = False
-        self._failed = -math.inf
         self._thread = threading.Thread(target=self._run, name="zhiyin-committer", daemon=True)
         self._thread.start()
 
@@ -78,11 +73,6 @@ class Committer:
             self._shown += shown
             if len(self._shown) == len(shown):
                 self._changed.notify_all()
-
-    @property
-    def failing(self) -> bool:
-        """Whether the store could not be written when that was last tried, unless that is long ago."""
-        return time.monotonic() < self._failed + FAILING_S
 
     def flush(self) -> None:
         """Returns when all that came before is written."""
@@ -147,14 +137,8 @@ class Committer:
             write.failed(error)
 
     def _in_one(self, writes: Sequence[_Write]) -> None:
-        try:
-            with self._stores.transaction():
-                results = [write.do() for write in writes]
-        except StoreError as error:
-            if not isinstance(error, BrokenRowError):
-                self._failed = time.monotonic()
-            raise
-        self._failed = -math.inf
+        with self._stores.transaction():
+            results = [write.do() for write in writes]
         for write, result in zip(writes, results, strict=True):
             write.done(result)
 
