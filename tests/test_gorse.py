@@ -176,6 +176,7 @@ def test_lists_follow_what_was_sent_and_leave_out_what_was_seen(client: Gorse) -
     assert "totoro" not in ids
     assert [score.score for score in listed] == sorted((score.score for score in listed), reverse=True)
     assert [score.id for score in client.get_recommend("bob", n=3, offset=3)] == ids[3:6]
+    assert [score.id for score in client.get_recommend("bob", n=500)] == ids
     animated = {name for name, _, kinds in FILMS if "Animation" in kinds}
     assert {score.id for score in client.get_recommend("bob", "Animation", 20)} == animated - {"totoro"}
     written = [score.id for score in client.get_recommend("bob", n=2, write_back_type="read", write_back_delay="10m")]

@@ -44,11 +44,13 @@ from zhiyin.web.gorse_shapes import (
     users_of,
 )
 from zhiyin.web.metrics import Metrics
-from zhiyin.web.schemas import MAX_LIST, NO_TEXT, ExternalId
+from zhiyin.web.schemas import NO_TEXT, ExternalId
 from zhiyin.web.segments import SegmentRoute
 from zhiyin.web.waiting import Answers
 
 MAX_PAGE = 10_000
+MAX_LENGTH = 500
+"""Of a list; there, shops ask for hundreds and choose among them."""
 MAX_OFFSET = 1_000
 MAX_HISTORY = 20_000
 SCORES = "2"
@@ -60,7 +62,7 @@ MAX_SESSION = 100
 TAGS: list[str | Enum] = ["in the shape of Gorse"]
 
 Id = Annotated[ExternalId, Path()]
-Length = Annotated[int, Query(ge=1, le=MAX_LIST)]
+Length = Annotated[int, Query(ge=1, le=MAX_LENGTH)]
 Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET)]
 PageLength = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 Categories = Annotated[list[str], Query(alias="category", max_length=20, default_factory=list)]
@@ -80,7 +82,7 @@ class ListQuery(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     category: list[str] = Field(default=[], max_length=20)
-    n: int = Field(default=10, ge=1, le=MAX_LIST)
+    n: int = Field(default=10, ge=1, le=MAX_LENGTH)
     offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
     write_back_type: ExternalId | None = Field(default=None, alias="write-back-type", max_length=64)
     write_back_delay: str = Field(default="", alias="write-back-delay", pattern=r"^(\d{1,2}h)?(\d{1,3}m)?(\d{1,3}s)?$")
