@@ -99,8 +99,7 @@ class _SparseSums(Sums):
         self._histories, self._by_item = histories, by_item
         self.scores = np.zeros((len(histories), cells.shape[1]))
         for history, (rows, values) in enumerate(histories):
-            if len(rows):
-                self.scores[history] = _sum_of_rows(cells, rows, values)
+            self.scores[history] = _sum_of_rows(cells, rows, values)
 
     def parts(self, history: int, items: IntVector) -> FloatMatrix:
         rows, values = self._histories[history]
@@ -127,7 +126,7 @@ def _sum_of_rows(cells: Sparse, rows: IntVector, values: FloatVector) -> FloatVe
     What SciPy does for that product, without the matrices that it is asked for by, whose making takes longer than the
     sum. Rows go from the last to the first: what it takes for a column between two of them ends before it begins.
     """
-    largest = np.abs(values).max()
+    largest = np.abs(values).max(initial=0.0)
     if not largest:
         return np.zeros(cells.shape[1])
     order = np.argsort(-rows)
